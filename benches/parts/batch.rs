@@ -58,7 +58,16 @@ impl Array {
         let now = Timestamp::now();
         let usage = Usage { cpu_ms: 2, max_rss: Bytes(3 << 20) };
         let cause = Cause::Exited { code: 0 };
-        let end = End { cause, started_at: Some(now), ended_at: now, usage, out_len: 6, err_len: 0, cut: None };
+        let end = End {
+            cause,
+            started_at: Some(now),
+            ended_at: now,
+            usage,
+            out_len: 6,
+            err_len: 0,
+            cut: None,
+            without: Vec::new(),
+        };
         let ended = self.store.write(Durability::Full, |tx| {
             let mut ledger = Ledger::open(tx, now);
             for key in members {

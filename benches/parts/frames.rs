@@ -49,6 +49,7 @@ fn ends(members: u32) -> FromAgent {
         out_len: 6,
         err_len: 0,
         cut: None,
+        without: Vec::new(),
     };
     let event = |index| Event::Ended {
         attempt: AttemptId { task, index: Index(index), number: 1 },

@@ -50,6 +50,8 @@ pub enum AttemptState {
         process: Option<ProcessId>,
         from: Offsets,
         supervised: bool,
+        /// As in [`End`].
+        without: Vec<String>,
     },
     Ended {
         end: End,
@@ -65,6 +67,8 @@ pub struct AttemptBegin {
     pub since_boot: Option<Duration>,
     pub process: Option<ProcessId>,
     pub from: Offsets,
+    /// As in [`End`].
+    pub without: Vec<String>,
 }
 
 /// A part of an output file; without a length while it grows.
@@ -218,8 +222,8 @@ impl Agent {
                     run.supervisor = Some(process);
                 }
             }
-            JournalRecord::Begun { attempt, at, since_boot, out, err } => {
-                let begin = AttemptBegin { at, since_boot, process: None, from: Offsets { out, err } };
+            JournalRecord::Begun { attempt, at, since_boot, out, err, without } => {
+                let begin = AttemptBegin { at, since_boot, process: None, from: Offsets { out, err }, without };
                 self.record_begin(run, attempt, begin);
             }
             JournalRecord::Spawned { attempt, process } => self.record_process(attempt, process),
@@ -245,8 +249,9 @@ impl Agent {
         // The attempt may have been given to another run since: then this journal has nothing new about it.
         let Some(known) = self.attempts.get_mut(attempt).filter(|known| known.run == Some(run)) else { return };
         if matches!(known.state, AttemptState::Queued) {
-            let AttemptBegin { at: started_at, since_boot, from, .. } = begin;
-            known.state = AttemptState::Running { started_at, since_boot, process: None, from, supervised: true };
+            let AttemptBegin { at: started_at, since_boot, from, without, .. } = begin;
+            let (process, supervised) = (None, true);
+            known.state = AttemptState::Running { started_at, since_boot, process, from, supervised, without };
             if let Some(run) = self.runs.get_mut(&run) {
                 run.unconfirmed += 1;
             }
@@ -258,7 +263,7 @@ impl Agent {
 
     /// Records the process of an attempt, once.
     fn record_process(&mut self, attempt: AttemptId, id: ProcessId) {
-        let Some(Attempt { state: AttemptState::Running { process, started_at, .. }, .. }) =
+        let Some(Attempt { state: AttemptState::Running { process, started_at, without, .. }, .. }) =
             self.attempts.get_mut(attempt)
         else {
             return;
@@ -266,7 +271,8 @@ impl Agent {
         if process.is_none() {
             *process = Some(id.clone());
             failpoint("agent-began-read");
-            self.events.push(Event::Began { attempt, at: *started_at, process: Some(id) });
+            let without = without.clone();
+            self.events.push(Event::Began { attempt, at: *started_at, process: Some(id), without });
         }
     }
 

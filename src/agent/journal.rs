@@ -43,6 +43,9 @@ pub enum JournalRecord {
         since_boot: Option<Duration>,
         out: u64,
         err: u64,
+        /// As in [`End`]; absent in journals of earlier agents.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        without: Vec<String>,
     },
     /// The command runs as this process. Absent where it ended within the first milliseconds.
     Spawned {

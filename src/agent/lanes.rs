@@ -290,10 +290,11 @@ impl Agent {
 
     fn handle_report(&mut self, run: RunId, report: FromSupervisor) {
         match report {
-            FromSupervisor::Began { attempt, at, process, out_from, err_from } => {
+            FromSupervisor::Began { attempt, at, process, out_from, err_from, without } => {
                 let since_boot = Some(self.ambient.moment().since_boot);
                 let from = Offsets { out: out_from, err: err_from };
-                self.record_begin(run, attempt, AttemptBegin { at, since_boot, process: Some(process), from });
+                let begin = AttemptBegin { at, since_boot, process: Some(process), from, without };
+                self.record_begin(run, attempt, begin);
             }
             FromSupervisor::Ended { attempt, end, out_from, err_from } => {
                 self.record_end(run, attempt, end, Offsets { out: out_from, err: err_from });

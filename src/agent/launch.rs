@@ -2,7 +2,7 @@
 
 use super::inheriting;
 use super::prologue::Variables;
-use crate::model::command::{Text, fill};
+use crate::model::command::{Environment, Text, fill};
 use crate::model::inherited::{EnvironmentBlock, PREFIXES};
 use crate::model::max_output::MaxOutput;
 use crate::model::process_attributes::ProcessAttributes;
@@ -24,6 +24,8 @@ use std::time::Duration;
 pub struct LaunchPlan {
     start: Start,
     path: Option<OsString>,
+    /// Variables of a virtual environment whose directories are not here.
+    without: Vec<String>,
     /// The environment after the server's prologue.
     base: Option<Variables>,
     /// The attributes that the commands inherit; None: those of this process.
@@ -57,9 +59,12 @@ impl LaunchPlan {
     pub fn new(start: Start, run_dir: &Path, base: Option<Variables>, own: &ProcessAttributes) -> io::Result<Self> {
         let stdin = start.launch.stdin.as_deref().map(|bytes| stdin_file(bytes, run_dir)).transpose()?;
         let path = search_path(&start, base.as_ref());
+        // With the variables of its submit a command has them in any case.
+        let all = inherited_variables(&start).is_some();
+        let without = if all { Vec::new() } else { absent(&start.launch.env, base.as_ref()) };
         let attributes = start.inherited.as_ref().map(|inherited| inherited.attributes.attainable());
         let by_child = attributes.is_some_and(|attributes| attributes.needs_child(own));
-        Ok(Self { start, path, base, attributes, by_child, through_shell: false, stdin, shared: None })
+        Ok(Self { start, path, without, base, attributes, by_child, through_shell: false, stdin, shared: None })
     }
 
     /// The attributes that a process which spawns the commands takes on for them, apart from its umask.
@@ -70,6 +75,11 @@ impl LaunchPlan {
     /// The umask of the commands.
     pub fn umask(&self) -> Mode {
         Mode::from_raw_mode(self.attributes.map_or(UMASK, |attributes| attributes.umask))
+    }
+
+    /// Variables of a virtual environment that the commands run without: their directories are not here.
+    pub fn without(&self) -> &[String] {
+        &self.without
     }
 
     /// How long a member may run.
@@ -222,11 +232,29 @@ fn inherited_variables(start: &Start) -> Option<&EnvironmentBlock> {
 /// The variables that came with the task. A virtual environment that does not exist here is left out, and one where the server's
 /// prologue switches on another.
 fn travelled<'a>(start: &'a Start, base: Option<&'a Variables>) -> impl Iterator<Item = &'a (Text, Text)> {
-    let set_by_base = move |name: &Text| base.is_some_and(|base| base.iter().any(|(known, _)| known == name.as_os()));
-    let stays = move |name: &Text, value: &Text| {
-        !is_prefix(name) || (!set_by_base(name) && Path::new(value.as_os()).join("bin").is_dir())
-    };
+    let stays =
+        move |name: &Text, value: &Text| !is_prefix(name) || (!set_by_base(base, name) && is_environment(value));
     start.launch.env.0.iter().filter(move |(name, value)| stays(name, value))
+}
+
+/// The variables that [`travelled`] leaves out because their directories are not here.
+fn absent(env: &Environment, base: Option<&Variables>) -> Vec<String> {
+    let is_absent = |name: &&str| {
+        let named = Text::from(*name);
+        let dir = env.get(name).filter(|dir| !dir.as_bytes().is_empty());
+        dir.is_some_and(|dir| !set_by_base(base, &named) && !is_environment(dir))
+    };
+    PREFIXES.into_iter().filter(is_absent).map(str::to_owned).collect()
+}
+
+/// Does the server's prologue set this variable?
+fn set_by_base(base: Option<&Variables>, name: &Text) -> bool {
+    base.is_some_and(|base| base.iter().any(|(known, _)| known == name.as_os()))
+}
+
+/// Does this directory hold programs?
+fn is_environment(dir: &Text) -> bool {
+    Path::new(dir.as_os()).join("bin").is_dir()
 }
 
 fn is_prefix(name: &Text) -> bool {
@@ -307,6 +335,23 @@ mod tests {
         assert_eq!(&*fill(b"a{}b{}", Some(b"x y")), b"ax ybx y");
         assert_eq!(&*fill(b"{}{}", Some(b"{}")), b"{}{}");
         assert_eq!(&*fill(b"{}", None), b"{}");
+    }
+
+    #[test]
+    fn only_a_virtual_environment_that_is_not_here_and_not_replaced_is_absent() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("bin")).unwrap();
+        let here = dir.path().to_str().unwrap();
+        let absent = |pairs: &[(&str, &str)], base: Option<&Variables>| {
+            absent(&Environment(pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()), base)
+        };
+        assert_eq!(
+            absent(&[("VIRTUAL_ENV", here), ("CONDA_PREFIX", "/nowhere"), ("A", "/nowhere")], None),
+            ["CONDA_PREFIX"]
+        );
+        assert_eq!(absent(&[("VIRTUAL_ENV", "")], None), [""; 0]);
+        let base = vec![("VIRTUAL_ENV".into(), "/opt/other".into())];
+        assert_eq!(absent(&[("VIRTUAL_ENV", "/nowhere")], Some(&base)), [""; 0], "the prologue has another");
     }
 
     #[test]

@@ -119,8 +119,8 @@ impl Agent {
     /// Writes the end in the place of the supervisor, so that every later agent reports the same.
     pub fn end_without_supervisor(&mut self, attempt: AttemptId, cause: Cause) {
         let Some(Attempt { run: Some(id), state, .. }) = self.attempts.get(attempt) else { return };
-        let AttemptState::Running { started_at, since_boot: begun, from, .. } = state else { return };
-        let (id, started_at, begun, from) = (*id, *started_at, *begun, *from);
+        let AttemptState::Running { started_at, since_boot: begun, from, without, .. } = state else { return };
+        let (id, started_at, begun, from, without) = (*id, *started_at, *begun, *from, without.clone());
         let Some(run) = self.runs.get(&id) else { return };
         let len = |file: &Option<File>| file.as_ref().and_then(|f| f.metadata().ok()).map_or(0, |m| m.len());
         let end = End {
@@ -131,6 +131,7 @@ impl Agent {
             out_len: len(&run.out).saturating_sub(from.out),
             err_len: len(&run.err).saturating_sub(from.err),
             cut: super::bound::read_note(&run.dir, attempt),
+            without,
         }
         .fitting();
         let record = JournalRecord::Ended { attempt, end: end.clone(), out: from.out, err: from.err };
@@ -153,8 +154,9 @@ impl Agent {
             let lane = known.lane;
             let state = match &known.state {
                 AttemptState::Queued => HeldState::Queued,
-                AttemptState::Running { started_at, process, supervised, .. } => {
-                    HeldState::Running { started_at: *started_at, process: process.clone(), supervised: *supervised }
+                AttemptState::Running { started_at, process, supervised, without, .. } => {
+                    let (process, without) = (process.clone(), without.clone());
+                    HeldState::Running { started_at: *started_at, process, supervised: *supervised, without }
                 }
                 AttemptState::Ended { .. } => {
                     let Some(mut ended) = self.with_outputs(attempt) else { continue };
@@ -208,7 +210,14 @@ mod tests {
         let mut lines = Vec::new();
         journal::line(&Header { journal: journal::VERSION, boot, home: HOME, lane: LaneId(1) }, &mut lines);
         let since_boot = Some(begun.since_boot);
-        let begun = JournalRecord::Begun { attempt: attempt(), at: begun.wall, since_boot, out: 3, err: 0 };
+        let begun = JournalRecord::Begun {
+            attempt: attempt(),
+            at: begun.wall,
+            since_boot,
+            out: 3,
+            err: 0,
+            without: vec!["VIRTUAL_ENV".to_owned()],
+        };
         journal::line(&begun, &mut lines);
         std::fs::write(run.join("journal"), lines).unwrap();
         std::fs::write(run.join("out"), "of another, and of this").unwrap();
@@ -218,6 +227,7 @@ mod tests {
         let Some(Attempt { state: AttemptState::Ended { end, from }, .. }) = agent.attempts.get(attempt()) else {
             panic!("{:?}", agent.attempts)
         };
+        assert_eq!(end.without, ["VIRTUAL_ENV"]);
         assert_eq!(*from, Offsets { out: 3, err: 0 });
         assert!(matches!(end.cause, Cause::Lost { .. }), "{end:?}");
         end.clone()

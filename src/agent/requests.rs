@@ -88,8 +88,9 @@ impl Agent {
     fn report_state(&mut self, attempt: AttemptId) {
         match self.attempts.get(attempt).map(|a| &a.state) {
             None | Some(AttemptState::Queued) => {}
-            Some(AttemptState::Running { started_at, process, supervised, .. }) => {
-                self.events.push(Event::Began { attempt, at: *started_at, process: process.clone() });
+            Some(AttemptState::Running { started_at, process, supervised, without, .. }) => {
+                let (process, without) = (process.clone(), without.clone());
+                self.events.push(Event::Began { attempt, at: *started_at, process, without });
                 if !*supervised {
                     self.events.push(Event::Orphaned { attempt });
                 }

@@ -36,6 +36,8 @@ pub struct Running {
     /// Where its outputs begin.
     pub from: Offsets,
     pub started: Moment,
+    /// Variables of a virtual environment that it runs without.
+    pub without: Vec<String>,
     /// Known to the journal and the agent as running.
     pub noted: bool,
     child: Child,
@@ -95,7 +97,7 @@ impl Running {
         let redirected = input.is_some() || outputs.is_some();
         let deadline = plan.time_limit().map(|length| Deadline::at(ambient.moment().since_boot + length));
         let deadline = deadline.transpose().map_err(NotSpawned::Host)?;
-        let (mem_limit, max_output) = (plan.mem_limit(), plan.max_output());
+        let (mem_limit, max_output, without) = (plan.mem_limit(), plan.max_output(), plan.without().to_vec());
         let started = ambient.moment();
         let command = plan.command(&member).map_err(NotSpawned::Program)?;
         if let Some(input) = input {
@@ -128,6 +130,7 @@ impl Running {
             member,
             from,
             started,
+            without,
             noted: false,
             child,
             pidfd,
@@ -269,6 +272,7 @@ impl Running {
             (None, signal) => Cause::Signalled { signal: signal.and_then(|s| u8::try_from(s).ok()).unwrap_or(0) },
         };
         let cause = self.termination.take_cause().unwrap_or(own);
-        Some(End { cause, started_at: Some(self.started.wall), ended_at, usage, out_len: 0, err_len: 0, cut: None })
+        let (started_at, without) = (Some(self.started.wall), std::mem::take(&mut self.without));
+        Some(End { cause, started_at, ended_at, usage, out_len: 0, err_len: 0, cut: None, without })
     }
 }

@@ -174,9 +174,9 @@ impl Supervisor {
             Ok(running) => self.current = Some(running),
             Err(NotStarted::Refused(why)) => self.report(&FromSupervisor::Refused { attempt, why }),
             Err(NotStarted::Ended(cause, from)) => {
-                let (started_at, ended_at) = (None, self.ambient.now().wall);
-                let end =
-                    End { cause, started_at, ended_at, usage: Usage::default(), out_len: 0, err_len: 0, cut: None };
+                let (started_at, ended_at, usage) = (None, self.ambient.now().wall, Usage::default());
+                let without = self.batches.front().map_or(Vec::new(), |batch| batch.plan.without().to_vec());
+                let end = End { cause, started_at, ended_at, usage, out_len: 0, err_len: 0, cut: None, without };
                 self.record_end(attempt, end, from);
             }
         }
@@ -194,7 +194,8 @@ impl Supervisor {
         let outputs = batch.plan.outputs(&member)?;
         let from = Offsets { out: length(&self.outputs[0]), err: length(&self.outputs[1]) };
         let Moment { wall: at, since_boot } = self.ambient.moment();
-        let begun = JournalRecord::Begun { attempt, at, since_boot: Some(since_boot), out: from.out, err: from.err };
+        let (since_boot, without) = (Some(since_boot), batch.plan.without().to_vec());
+        let begun = JournalRecord::Begun { attempt, at, since_boot, out: from.out, err: from.err, without };
         self.journal.commit_with(&begun).map_err(|error| Refusal::Spool { error: why_unusable(&self.dir, &error) })?;
         failpoint("supervisor-begun");
         let mut spawned = Running::spawn(&mut batch.plan, member.clone(), outputs, from, &*self.ambient);
@@ -291,11 +292,11 @@ impl Supervisor {
         } else if note {
             current.noted = true;
             let (at, process) = (current.started.wall, current.identity());
-            let (out_from, err_from) = (from.out, from.err);
+            let (out_from, err_from, without) = (from.out, from.err, current.without.clone());
             self.journal.add(&JournalRecord::Spawned { attempt, process: process.clone() });
             let _ = self.journal.commit();
             failpoint("supervisor-recorded");
-            self.report(&FromSupervisor::Began { attempt, at, process, out_from, err_from });
+            self.report(&FromSupervisor::Began { attempt, at, process, out_from, err_from, without });
         } else if self.journal.has_pending() && current.noted {
             let _ = self.journal.commit();
         }

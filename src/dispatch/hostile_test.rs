@@ -70,7 +70,7 @@ fn ended() -> impl Strategy<Value = Ended> {
             let bytes = |len: Option<usize>| len.map(|len| vec![b'x'; len]);
             let out_len = out.map_or(len, |len| len as u64);
             let err_len = err.map_or(0, |len| len as u64);
-            let end = End { cause, started_at, ended_at, usage, out_len, err_len, cut: None };
+            let end = End { cause, started_at, ended_at, usage, out_len, err_len, cut: None, without: Vec::new() };
             Ended { end, out: bytes(out), err: bytes(err) }
         },
     )
@@ -90,7 +90,12 @@ fn event(ours: TaskUuid) -> impl Strategy<Value = Event> {
         text().prop_map(|error| Refusal::Prologue { error }),
     ];
     prop_oneof![
-        (attempt(ours), time(), process()).prop_map(|(attempt, at, process)| Event::Began { attempt, at, process }),
+        (attempt(ours), time(), process()).prop_map(|(attempt, at, process)| Event::Began {
+            attempt,
+            at,
+            process,
+            without: Vec::new()
+        }),
         attempt(ours).prop_map(|attempt| Event::Orphaned { attempt }),
         (attempt(ours), ended()).prop_map(|(attempt, ended)| Event::Ended { attempt, ended }),
         (attempt(ours), refusal).prop_map(|(attempt, why)| Event::Refused { attempt, why }),
@@ -126,7 +131,8 @@ fn message(ours: TaskUuid) -> impl Strategy<Value = FromAgent> {
         (time(), any::<bool>()).prop_map(|(started_at, supervised)| HeldState::Running {
             started_at,
             process: None,
-            supervised
+            supervised,
+            without: vec!["VIRTUAL_ENV".to_owned()],
         }),
         ended().prop_map(HeldState::Ended),
     ];

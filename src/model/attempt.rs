@@ -85,6 +85,10 @@ pub struct End {
     /// Why its outputs are incomplete. Older agents do not send it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<Cut>,
+    /// Variables of [`PREFIXES`](super::inherited::PREFIXES) that it ran without: their directories are not on its server. Older
+    /// agents do not send it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
 }
 
 impl End {
@@ -221,6 +225,7 @@ mod tests {
             out_len: 100,
             err_len: 0,
             cut: Some(cut),
+            without: Vec::new(),
         };
         let end = end.fitting();
         assert_eq!((end.kept(Stream::Out), end.kept(Stream::Err)), (64, 0));
@@ -236,6 +241,7 @@ mod tests {
         let gap = Some(Gap { from: 3, to: 10 });
         let cut = Cut::MaxOutput { limit: MaxOutput::DEFAULT, ended: false, out: gap, err: None };
         let cut = End { cut: Some(cut), ..end };
+        let cut = End { without: vec!["VIRTUAL_ENV".to_owned()], ..cut };
         let packed = rmp_serde::to_vec_named(&cut).unwrap();
         assert_eq!(rmp_serde::from_slice::<End>(&packed).unwrap(), cut);
     }

@@ -239,6 +239,11 @@ impl Environment {
         self
     }
 
+    /// The value of a variable; the last one counts.
+    pub fn get(&self, name: &str) -> Option<&Text> {
+        self.0.iter().rev().find(|(known, _)| known.as_bytes() == name.as_bytes()).map(|(_, value)| value)
+    }
+
     /// The names only: values are secrets.
     pub fn names(&self) -> Vec<String> {
         self.0.iter().map(|(name, _)| name.lossy().into_owned()).collect()

@@ -1,6 +1,7 @@
 //! What a task inherits from the process that submitted it, as a child inherits it (execve(2)): variables and process attributes.
 
 use super::command::{Environment, Text};
+use super::name::Name;
 use super::process_attributes::ProcessAttributes;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
@@ -192,6 +193,11 @@ impl Submitter {
             _ => self.passed_on(exclude).only(wanted).to_environment(),
         }
     }
+}
+
+/// The words on a task that runs without a virtual environment of its submit.
+pub fn absent_words(name: &str, dir: &Text, server: &Name) -> String {
+    format!("{} ({name}) is not on {server}: the task runs without it", dir.lossy())
 }
 
 /// Does this pattern name a variable? Its last byte may be `*`.

@@ -4,7 +4,7 @@ use super::Grid;
 use crate::model::attempt::{Cause, Cut, End, Stream, Usage};
 use crate::model::attribute::Value;
 use crate::model::facts::Facts;
-use crate::model::id::{AttemptKey, BootId, Epoch, TaskId, TaskUuid};
+use crate::model::id::{AttemptKey, BootId, Epoch, ServerId, TaskId, TaskUuid};
 use crate::model::name::Name;
 use crate::model::resources::Bytes;
 use crate::model::server::Engine;
@@ -107,21 +107,19 @@ pub fn draft() -> Draft {
 
 /// Places the next member of a task on `local` and records that it runs.
 pub fn start(grid: &mut Grid, task: TaskId) -> crate::store::placing::Claimed {
+    let local = grid.store.view().server("local").unwrap().unwrap().id;
+    start_on(grid, task, local)
+}
+
+/// The same on any server.
+pub fn start_on(grid: &mut Grid, task: TaskId, server: ServerId) -> crate::store::placing::Claimed {
     let begin = |tx: &Tx<'_>| {
-        let local = tx.server("local")?.unwrap().id;
         let verdict =
             tx.keep_note(r#"[{"server":"local","distributor":"tier2","qualifies":true,"reasons":[],"score":3.5}]"#)?;
         let boot = BootId("b1".into());
         let lane = tx.new_lane()?;
-        let at = Placing {
-            server: local,
-            host: local,
-            boot,
-            machine: None,
-            lane,
-            sent: Some(Epoch(1)),
-            verdict: Some(verdict),
-        };
+        let at =
+            Placing { server, host: server, boot, machine: None, lane, sent: Some(Epoch(1)), verdict: Some(verdict) };
         let mut ledger = Ledger::open(tx, Timestamp::now());
         let claimed = ledger.claim(task, 1, &at, &|_| true)?.pop().unwrap();
         ledger.began(AttemptKey { task, index: claimed.index, number: claimed.number }, Timestamp::now())?;
@@ -158,6 +156,7 @@ pub fn end_cut(grid: &mut Grid, key: AttemptKey, FixtureEnd { code, out, again, 
         out_len: out.len() as u64,
         err_len: 0,
         cut,
+        without: Vec::new(),
     };
     let finish = |tx: &Tx<'_>| {
         tx.keep_output(key, Stream::Out, out.as_bytes())?;

@@ -121,7 +121,16 @@ fn outputs_of_an_earlier_attempt_are_dropped_by_the_machine_that_has_them() {
             let key = AttemptKey { task, index: Index(0), number };
             ledger.began(key, now)?;
             let (cause, usage) = (Cause::Exited { code: 1 }, Usage::default());
-            let end = End { cause, started_at: None, ended_at: now, usage, out_len: 1, err_len: 0, cut: None };
+            let end = End {
+                cause,
+                started_at: None,
+                ended_at: now,
+                usage,
+                out_len: 1,
+                err_len: 0,
+                cut: None,
+                without: Vec::new(),
+            };
             ledger.ended(key, &end, Outputs::Server, again)?;
             ledger.close()?;
             Ok(machine)

@@ -256,7 +256,14 @@ pub enum HeldState {
     /// A supervisor has it, and may start it at any moment.
     Queued,
     /// Its command runs. `supervised` is false if the supervisor is gone and the command runs on.
-    Running { started_at: Timestamp, process: Option<ProcessId>, supervised: bool },
+    Running {
+        started_at: Timestamp,
+        process: Option<ProcessId>,
+        supervised: bool,
+        /// As in [`End`].
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        without: Vec<String>,
+    },
     /// It has ended; with its short outputs.
     Ended(Ended),
 }
@@ -280,6 +287,9 @@ pub enum Event {
         attempt: AttemptId,
         at: Timestamp,
         process: Option<ProcessId>,
+        /// As in [`End`].
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        without: Vec<String>,
     },
     /// Its supervisor is gone, and the command runs on.
     Orphaned {

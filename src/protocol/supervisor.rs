@@ -28,6 +28,9 @@ pub enum FromSupervisor {
         process: ProcessId,
         out_from: u64,
         err_from: u64,
+        /// As in [`End`].
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        without: Vec<String>,
     },
     /// The slices of the run's `out` and `err` files begin at `out_from` and `err_from` and are as long as `end` says.
     Ended {

@@ -32,6 +32,15 @@ impl Tx<'_> {
         Ok(NoteId(self.inserted()))
     }
 
+    /// Notes a step of a task, unless it has the same step.
+    pub fn trace_once(&self, task: TaskId, at: Timestamp, what: &str) -> Result<()> {
+        let known = "SELECT 1 FROM trace WHERE task_id = ?1 AND what = ?2";
+        match self.one(known, (task, what), |row| row.get::<_, i64>(0))? {
+            Some(_) => Ok(()),
+            None => self.trace(task, at, what),
+        }
+    }
+
     /// Notes a step of a task; the last hundred are kept.
     pub fn trace(&self, task: TaskId, at: Timestamp, what: &str) -> Result<()> {
         self.run("INSERT INTO trace (task_id, at, what) VALUES (?1, ?2, ?3)", (task, at, what))?;

@@ -40,9 +40,17 @@ fn task_elsewhere_gets_the_login_with_the_language_the_zone_and_the_venv_of_its_
     // A program that is only here is not found there, and `show` says so.
     head.grid(["run", "-w", "s1", "--", "only-here"]).expect(127).says(&["--app only-here"]);
     head.grid(["show", "last"]).shows(&["only-here is in /home/grid/tools here", "--app only-here", "--env PATH"]);
-    // A venv that is not there is none.
+    // A venv that is not there is none: the submit says that it may not be, and `show` that it is not.
     rig.root("h1", "rm -r /home/grid/venv").ok();
     assert_eq!(run(&[], "echo \"<$VIRTUAL_ENV>\"; echo $PATH | grep -c venv; true").ok(), "<>\n0");
+    let absent = "/home/grid/venv (VIRTUAL_ENV) is not on s1: the task runs without it";
+    head.grid(["show", "last"]).shows(&[absent]);
+    let asked = head
+        .grid(["submit", "-w", "s1", "--parsable", "--", "sleep", "600"])
+        .says(&["grid: /home/grid/venv (VIRTUAL_ENV) is used on s1 only if it is there; if not, `grid show"]);
+    let id = asked.ok();
+    process::until("a running task has the note", || head.grid(["show", &id, "--json"]).ok().contains(absent));
+    head.grid(["cancel", &id]).ok();
     // A grid there makes no home unasked.
     let nested = run(&[], "$(find ~/.cache/grid/bin -type f -perm -u+x | head -1) submit -- true");
     nested.expect(1).says(&["there is no home here", "GRID_HOME"]);

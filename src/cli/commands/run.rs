@@ -34,10 +34,7 @@ pub fn run(args: RunArgs, out: &mut Out) -> CommandResult {
     request.remark.take().iter().for_each(|remark| out.note(remark));
     with_grid(out, |grid, out| {
         let report = match accepted {
-            Some(accepted) => {
-                accepted.report.notes.iter().for_each(|line| out.note(line));
-                accepted.report
-            }
+            Some(accepted) => accepted.report,
             None => {
                 targets::unknown(grid, &request.draft)?.iter().for_each(|line| out.note(line));
                 let taken = submit::take_in(grid, &request)?;
@@ -48,6 +45,7 @@ pub fn run(args: RunArgs, out: &mut Out) -> CommandResult {
                 submit::submit(grid, request, taken, &submitter)?
             }
         };
+        report.notes.iter().for_each(|line| out.note(line));
         let mut interrupts = interrupts.map_or_else(Interrupts::listen, Ok)?;
         let what = submit::chosen(grid, &report)?;
         let follower = &mut Follower { interrupts: Some(&mut interrupts), reader: Some(&reader) };

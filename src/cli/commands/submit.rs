@@ -47,7 +47,8 @@ pub fn run(args: SubmitArgs, out: &mut Out) -> CommandResult {
                 targets::unknown(grid, &request.draft)?.iter().for_each(|line| out.note(line));
                 let taken = submit::take_in(grid, &request)?;
                 taken.notes.iter().for_each(|line| out.note(line));
-                let report = submit::submit(grid, request, taken, &submitter)?;
+                let mut report = submit::submit(grid, request, taken, &submitter)?;
+                report.notes.drain(..).for_each(|line| out.note(&line));
                 say(&report, args.json, args.parsable, out)?;
                 report
             }

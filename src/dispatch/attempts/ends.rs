@@ -1,5 +1,6 @@
 //! An end, from its report to its record: the place is released at once, results and long outputs are fetched first.
 
+use crate::dispatch::attempts::absent::note_absent;
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::effects::Effect;
 use crate::dispatch::links::route::Route;
@@ -141,6 +142,8 @@ impl Dispatcher {
             self.wait_for_another(turn, key, host)?;
         }
         self.attempts.cancelling.remove(&attempt);
+        // Where it ran, which the record of its end leaves out.
+        note_absent(turn.tx, key, &ended.end.without, turn.now.wall)?;
         let (results_stay, output_stays) = if turn.ledger.ended(key, &ended.end, outputs, again)? {
             if outputs == Outputs::Database {
                 for (stream, body) in [(Stream::Out, &ended.out), (Stream::Err, &ended.err)] {

@@ -1,5 +1,6 @@
 //! Reports of agents: readings of their hosts, attempts that started, and attempts that will not.
 
+use crate::dispatch::attempts::absent::note_absent;
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::effects::Effect;
 use crate::dispatch::links::route::Route;
@@ -71,12 +72,13 @@ impl Dispatcher {
         event: Event,
     ) -> Result<(), DispatchError> {
         match event {
-            Event::Began { attempt, at, .. } => {
+            Event::Began { attempt, at, without, .. } => {
                 self.attempts.lanes.began(attempt, turn.now.mono);
                 if let Some(key) = self.known(turn.tx, route, attempt)? {
                     // A lost attempt may be heard of once more, while its member waits for the next one.
                     if turn.ledger.began(key, at)? {
                         self.attempts.retries.take(key.task, key.index);
+                        note_absent(turn.tx, key, &without, turn.now.wall)?;
                     }
                     self.transferred(turn.tx, key.task)?;
                 }

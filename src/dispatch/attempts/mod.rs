@@ -1,5 +1,6 @@
 //! Attempts: starts, events, ends, cancels, recovery.
 
+pub(in crate::dispatch) mod absent;
 pub(in crate::dispatch) mod cancels;
 pub(in crate::dispatch) mod ends;
 pub(in crate::dispatch) mod events;

@@ -202,8 +202,8 @@ impl Dispatcher {
         let attempt = live.attempt();
         match state {
             HeldState::Queued => Ok(()),
-            HeldState::Running { started_at, process, supervised } => {
-                self.event(turn, route, Event::Began { attempt, at: started_at, process })?;
+            HeldState::Running { started_at, process, supervised, without } => {
+                self.event(turn, route, Event::Began { attempt, at: started_at, process, without })?;
                 if supervised { Ok(()) } else { self.event(turn, route, Event::Orphaned { attempt }) }
             }
             HeldState::Ended(ended) => self.event(turn, route, Event::Ended { attempt, ended }),
@@ -282,7 +282,15 @@ impl Dispatcher {
 /// The end of an attempt without a record of how it ended.
 pub(in crate::dispatch) fn lost(why: &str, now: Timestamp) -> Ended {
     let cause = Cause::Lost { why: why.to_owned() };
-    let end =
-        End { cause, started_at: None, ended_at: now, usage: Usage::default(), out_len: 0, err_len: 0, cut: None };
+    let end = End {
+        cause,
+        started_at: None,
+        ended_at: now,
+        usage: Usage::default(),
+        out_len: 0,
+        err_len: 0,
+        cut: None,
+        without: Vec::new(),
+    };
     Ended { end, out: None, err: None }
 }

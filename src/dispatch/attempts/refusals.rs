@@ -168,6 +168,7 @@ impl Dispatcher {
             out_len: 0,
             err_len: 0,
             cut: None,
+            without: Vec::new(),
         };
         turn.ledger.ended(key, &end, Outputs::Database, false)?;
         self.attempts.lanes.drop_attempt(attempt);

@@ -2,6 +2,7 @@
 
 use crate::dispatch::testing::{Bench, Task, facts};
 use crate::model::ambient::Ambient;
+use crate::model::command::Environment;
 use crate::model::id::Index;
 use crate::model::task::State;
 use crate::protocol::agent::ToAgent;
@@ -45,6 +46,26 @@ fn four_members_run_on_four_processors_and_the_fifth_waits() {
     assert_eq!(bench.running("local").len(), 1);
     bench.end_all(0);
     assert_eq!(bench.state(task), State::Completed);
+    bench.check();
+}
+
+#[test]
+fn virtual_environment_that_is_not_on_the_server_is_noted_once() {
+    let mut bench = Bench::new();
+    let names = ["VIRTUAL_ENV", "CONDA_PREFIX", "LD_PRELOAD"].map(str::to_owned);
+    bench.agent("local", |agent| agent.without = names.into());
+    let pairs = [("VIRTUAL_ENV", "/home/me/venv"), ("LD_PRELOAD", "x")];
+    let env = Environment(pairs.map(|(name, value)| (name.into(), value.into())).into());
+    let task = bench.submit(&Task { env, ..Task::array(3) });
+    bench.run();
+    let told = "/home/me/venv (VIRTUAL_ENV) is not on local: the task runs without it";
+    let noted = |bench: &Bench| -> Vec<String> {
+        let steps = bench.store.view().steps(task).unwrap();
+        steps.into_iter().map(|(_, what)| what).filter(|what| what.contains("is not on")).collect()
+    };
+    assert_eq!(noted(&bench), [told], "while it runs");
+    bench.end_all(0);
+    assert_eq!(noted(&bench), [told]);
     bench.check();
 }
 

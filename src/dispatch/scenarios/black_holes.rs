@@ -290,7 +290,7 @@ fn late_word_of_a_lost_attempt_lets_its_retry_go_nowhere() {
     bench.pass(Duration::from_secs(60));
     bench.make_reachable("bad");
     bench.pass(Duration::from_secs(60));
-    let began = Event::Began { attempt, at: bench.clock.now().wall, process: None };
+    let began = Event::Began { attempt, at: bench.clock.now().wall, process: None, without: Vec::new() };
     bench.agent("bad", |agent| agent.say(&FromAgent::Events(vec![began])));
     for drained in [true, false] {
         bench.set_drained("bad", drained);

@@ -58,6 +58,8 @@ pub struct FakeAgent {
     pub repeats_ends: bool,
     /// It makes second names of outputs on request.
     pub links: bool,
+    /// Variables that its commands run without.
+    pub without: Vec<String>,
     /// Second names lack their last byte.
     pub links_cut: bool,
     /// The last reported end.
@@ -91,6 +93,7 @@ impl FakeAgent {
             packet: Vec::new(),
             repeats_ends: false,
             links: false,
+            without: Vec::new(),
             links_cut: false,
             last_end: None,
             heard: Vec::new(),
@@ -272,9 +275,10 @@ impl FakeAgent {
         }
         let Some(first) = self.lanes.get(&lane).and_then(|lane| lane.front().copied()) else { return };
         if let Some(work) = self.work.get_mut(&first).filter(|work| work.state == HeldState::Queued) {
-            work.state = HeldState::Running { started_at: now, process: None, supervised: true };
+            let without = self.without.clone();
+            work.state = HeldState::Running { started_at: now, process: None, supervised: true, without };
             self.ran.push(first);
-            self.event(Event::Began { attempt: first, at: now, process: None });
+            self.event(Event::Began { attempt: first, at: now, process: None, without: self.without.clone() });
         }
     }
 
@@ -296,6 +300,7 @@ impl FakeAgent {
             out_len: out.len() as u64,
             err_len: 0,
             cut: None,
+            without: self.without.clone(),
         };
         let ended = Ended { end, out: short.then(|| out.to_vec()), err: Some(Vec::new()) };
         (work.state, work.out) = (HeldState::Ended(ended.clone()), out.to_vec());

@@ -152,7 +152,7 @@ impl Bench {
             command: Command::new(vec!["true".into()]).unwrap(),
             cwd: "/".into(),
             home: None,
-            env: Default::default(),
+            env: task.env.clone(),
             time_limit: None,
             stdout: None,
             stderr: None,

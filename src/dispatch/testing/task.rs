@@ -1,5 +1,6 @@
 //! Tasks that a test submits: a single task of one processor unless changed.
 
+use crate::model::command::Environment;
 use crate::model::demand::Demand;
 use crate::model::max_output::MaxOutput;
 use crate::model::resources::Bytes;
@@ -18,13 +19,24 @@ pub struct Task {
     /// Its results are fetched.
     pub fetch: bool,
     pub max_output: Option<MaxOutput>,
+    pub env: Environment,
 }
 
 impl Default for Task {
     fn default() -> Self {
         let demand = Demand::default();
         let (retries, retry_lost, lost_after, hold, fetch) = (0, false, None, false, false);
-        Self { members: Members::Single, demand, retries, retry_lost, lost_after, hold, fetch, max_output: None }
+        Self {
+            members: Members::Single,
+            demand,
+            retries,
+            retry_lost,
+            lost_after,
+            hold,
+            fetch,
+            max_output: None,
+            env: Environment::default(),
+        }
     }
 }
 

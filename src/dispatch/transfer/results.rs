@@ -335,6 +335,7 @@ mod tests {
             out_len: 0,
             err_len: 0,
             cut: None,
+            without: Vec::new(),
         };
         let report =
             ReportedEnd { route: Route::Here, attempt, key, ended: Ended { end, out: None, err: None }, outputs: None };

@@ -4,6 +4,7 @@ use super::inheritance::{EnvironmentRule, Inheritance};
 use super::pack::{self, SentWorkplace};
 use super::request::{SubmitRequest, completed, envelope, profile};
 use super::submitted::{shown, shown_by_uuid};
+use super::venv;
 use crate::dispatch::client::relay::Relay;
 use crate::distributor::context::TierContext;
 use crate::distributor::dry;
@@ -70,6 +71,7 @@ pub fn submit(
         }
     };
     let mut report = shown(&grid.store.view(), id)?;
+    report.notes.extend(venv::note(&grid.store.view(), id, &request.launch.env)?);
     report.reason = report.reason.or(why);
     Ok(report)
 }

@@ -4,6 +4,7 @@ use super::by_itself::refusal;
 use super::inheritance::{EnvironmentRule, LastSubmitter};
 use super::request::{SubmitRequest, completed, envelope, profile};
 use super::submitted::{shown, shown_here};
+use super::venv;
 use crate::dispatch::submits::{SubmitHandler, SubmitMessage};
 use crate::distributor::fleets::Fleets;
 use crate::distributor::local_search;
@@ -64,6 +65,7 @@ fn place(
     let envelope = envelope(submit.uuid, &request)?;
     let placed = local_search::place(tx, fleets, envelope, &principal, now).map_err(refusal)?;
     let Some(task) = placed else { return Ok(None) };
+    notes.extend(venv::note(tx, task, &request.launch.env)?);
     Ok(Some(Submitted { notes, ..shown_here(tx, task)? }))
 }
 

@@ -17,6 +17,7 @@ mod inheritance;
 pub mod pack;
 mod request;
 mod submitted;
+mod venv;
 
 pub use by_dispatcher::Accepted;
 pub(super) use by_itself::refusal;

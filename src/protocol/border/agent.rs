@@ -24,6 +24,8 @@ const GPUS_MAX: usize = 1 << 10;
 const APPS_MAX: usize = 10_000;
 /// Most prologues of a host's servers.
 const PROLOGUES_MAX: usize = 1 << 10;
+/// Most variables that a command runs without.
+const WITHOUT_MAX: usize = 1 << 5;
 /// Highest attempt number.
 const NUMBER_MAX: u32 = 1 << 30;
 /// Longest version; a longer one is cut.
@@ -136,14 +138,20 @@ fn held(held: &Held) -> Result<(), Unacceptable> {
     attempt(held.attempt)?;
     match &held.state {
         HeldState::Queued => Ok(()),
-        HeldState::Running { started_at, .. } => field("started_at", bounds::time(*started_at)),
+        HeldState::Running { started_at, without: names, .. } => {
+            without(names)?;
+            field("started_at", bounds::time(*started_at))
+        }
         HeldState::Ended(of) => ended(of),
     }
 }
 
 fn event(event: &Event) -> Result<(), Unacceptable> {
     match event {
-        Event::Began { at, .. } => field("at", bounds::time(*at)),
+        Event::Began { at, without: names, .. } => {
+            without(names)?;
+            field("at", bounds::time(*at))
+        }
         Event::Ended { ended: of, .. } => ended(of),
         Event::Orphaned { .. } | Event::Refused { .. } | Event::Recalled { .. } => Ok(()),
     }
@@ -162,8 +170,15 @@ fn ended(ended: &Ended) -> Result<(), Unacceptable> {
     Ok(())
 }
 
+/// Checks the names of variables that a command runs without; also used for the supervisor's messages.
+pub(super) fn without(names: &[String]) -> Result<(), Unacceptable> {
+    field("without", bounds::many(names.len(), WITHOUT_MAX))?;
+    names.iter().try_for_each(|name| field("without", bounds::word(name)))
+}
+
 /// Checks an end; also used for the supervisor's messages.
 pub(super) fn end(end: &End) -> Result<(), Unacceptable> {
+    without(&end.without)?;
     end.started_at.map_or(Ok(()), |at| field("started_at", bounds::time(at)))?;
     field("ended_at", bounds::time(end.ended_at))?;
     field("cpu_ms", bounds::amount(end.usage.cpu_ms))?;
@@ -329,6 +344,7 @@ mod tests {
             out_len: 0,
             err_len: 0,
             cut: None,
+            without: Vec::new(),
         }
     }
 
@@ -358,6 +374,8 @@ mod tests {
             (FromAgent::Facts(Facts { machine: String::new(), ..facts() }), "machine: it is empty"),
             (FromAgent::Facts(Facts { kernel: "6\0".into(), ..facts() }), "kernel: it holds a NUL byte"),
             (ending(End { out_len: u64::MAX, ..end() }), "out_len: 18446744073709551615 is out of range"),
+            (ending(End { without: vec!["A\n".into()], ..end() }), "without: it holds a control character"),
+            (ending(End { without: vec!["A".into(); 33], ..end() }), "without: "),
             (ending(End { ended_at: Timestamp(-1), ..end() }), "ended_at: a time of -1 ms since 1970 is out of range"),
             (ending(End { started_at: Some(Timestamp(i64::MAX)), ..end() }), "started_at: a time of"),
         ];

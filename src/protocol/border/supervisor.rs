@@ -1,6 +1,6 @@
 //! Checks of the messages between an agent and a supervisor. Both run under one account, which a task may have too.
 
-use super::agent::{cut_refusal, end, start};
+use super::agent::{cut_refusal, end, start, without};
 use super::{Message, Unacceptable, field};
 use crate::model::attempt::Cause;
 use crate::model::bounds;
@@ -31,7 +31,8 @@ impl Message for FromSupervisor {
 
     fn check(&self) -> Result<(), Unacceptable> {
         match self {
-            Self::Began { at, out_from, err_from, .. } => {
+            Self::Began { at, out_from, err_from, without: names, .. } => {
+                without(names)?;
                 field("at", bounds::time(*at))?;
                 field("out_from", bounds::counter(*out_from))?;
                 field("err_from", bounds::counter(*err_from))

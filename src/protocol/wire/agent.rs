@@ -43,7 +43,8 @@ fn messages_to_agents_are_those_of_the_first_release() {
 fn messages_from_agents_are_those_of_the_first_release() {
     let ended = Ended { end: end(Cause::Exited { code: 3 }), out: Some(b"hi\xff!\n".to_vec()), err: None };
     let held = |state| Held { attempt: attempt(), lane: LaneId(4), state };
-    let running = HeldState::Running { started_at: at(), process: Some(process()), supervised: true };
+    let running =
+        HeldState::Running { started_at: at(), process: Some(process()), supervised: true, without: Vec::new() };
     let inventory = vec![held(HeldState::Queued), held(running), held(HeldState::Ended(ended.clone()))];
     let packing = Packing { digest: digest(), size: 3072, files: 2, remarks: vec!["a socket was left out".into()] };
     let (boot, hostname) = (boot(), "desk".to_owned());
@@ -89,7 +90,14 @@ fn messages_of_supervisors_are_those_of_the_first_release() {
         vec![
             (
                 "began",
-                FromSupervisor::Began { attempt: attempt(), at: began, process: process(), out_from: 5, err_from: 6 },
+                FromSupervisor::Began {
+                    attempt: attempt(),
+                    at: began,
+                    process: process(),
+                    out_from: 5,
+                    err_from: 6,
+                    without: Vec::new(),
+                },
             ),
             ("ended", FromSupervisor::Ended { attempt: attempt(), end: ended, out_from: 5, err_from: 6 }),
             ("refused", FromSupervisor::Refused { attempt: attempt(), why: Refusal::Tombstone }),
@@ -144,7 +152,7 @@ fn events(ended: Ended) -> Vec<Event> {
     ];
     let attempt = attempt();
     let mut events = vec![
-        Event::Began { attempt, at: at(), process: Some(process()) },
+        Event::Began { attempt, at: at(), process: Some(process()), without: Vec::new() },
         Event::Orphaned { attempt },
         Event::Ended { attempt, ended },
         Event::Recalled { attempt },

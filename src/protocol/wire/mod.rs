@@ -113,6 +113,7 @@ fn end(cause: Cause) -> End {
         out_len: 5,
         err_len: 70_000,
         cut: None,
+        without: Vec::new(),
     }
 }
 

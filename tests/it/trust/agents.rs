@@ -59,6 +59,7 @@ fn end() -> End {
         out_len: 0,
         err_len: 0,
         cut: None,
+        without: Vec::new(),
     }
 }
 

@@ -31,7 +31,11 @@ impl FakeAgent {
 
     /// Puts a running attempt into its spool, as after a move of the host.
     pub fn holds_running(&mut self, attempt: AttemptId, lane: LaneId, now: Timestamp) {
-        self.hold(attempt, lane, HeldState::Running { started_at: now, process: None, supervised: true });
+        self.hold(
+            attempt,
+            lane,
+            HeldState::Running { started_at: now, process: None, supervised: true, without: Vec::new() },
+        );
     }
 
     /// Starts the queued attempts of its lanes.
