@@ -161,7 +161,8 @@ pub fn fill<'a>(argument: &'a [u8], entry: Option<&[u8]>) -> Cow<'a, [u8]> {
     filled.into()
 }
 
-fn quoted(argument: &Text) -> String {
+/// A word as a shell reads it back, for a line that a person may paste.
+pub fn quoted(argument: &Text) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-^".contains(c);
     match std::str::from_utf8(argument.as_bytes()) {
         // A shell gives `{}` alone no meaning.

@@ -3,7 +3,7 @@
 use super::OpsError;
 use super::expressions::{ExpressionRole, check_some};
 use super::submit::pack::FileRequest;
-use crate::model::command::{Command, Environment, Text};
+use crate::model::command::{Command, Environment, Text, quoted};
 use crate::model::demand::{AppNeed, Demand, Target};
 use crate::model::inherited::EnvironmentChoice;
 use crate::model::max_output::MaxOutput;
@@ -176,9 +176,9 @@ pub fn environment(
                 Some(name) => (OsStr::from_bytes(name), outer(OsStr::from_bytes(name))),
                 None if bytes.is_empty() => (wish, None),
                 None => {
-                    let shown = wish.to_string_lossy();
-                    let unset =
-                        || wrong(&format!("it is not set here; write --env {shown}=VALUE, or --env '{shown}?'"));
+                    let with = |end: &[u8]| Text::from_bytes([bytes, end].concat()).as_ref().map(quoted);
+                    let (set, optional) = (with(b"=VALUE").unwrap_or_default(), with(b"?").unwrap_or_default());
+                    let unset = || wrong(&format!("it is not set here; write --env {set}, or --env {optional}"));
                     (wish, Some(outer(wish).ok_or_else(unset)?))
                 }
             },

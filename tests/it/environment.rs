@@ -218,6 +218,8 @@ fn variable_that_may_be_unset_is_asked_for_with_a_question_mark() {
     let grid = Grid::new();
     grid.grid(["run", "--env", "NO_SUCH?", "--", "true"]).ok();
     grid.grid(["run", "--env", "NO_SUCH", "--", "true"]).expect(2).says(&["--env NO_SUCH=VALUE", "--env 'NO_SUCH?'"]);
+    // What a shell would split or expand is quoted, so that it can be pasted.
+    grid.grid(["run", "--env", "NO SUCH", "--", "true"]).expect(2).says(&["--env 'NO SUCH=VALUE'", "--env 'NO SUCH?'"]);
     grid.grid(["run", "--env", "ALL", "--", "true"]).expect(2).says(&["--env-all"]);
 }
 
