@@ -154,7 +154,8 @@ impl ResolvedQuery<'_> {
         reasons.extend(self.avoided(row));
         let demand = &self.query.demand;
         if let Some(wanted) = demand.on.as_ref().filter(|on| !names(on, server)) {
-            reasons.push(Reason::OtherServer { wanted: wanted.clone() });
+            let lacking = self.lacking(wanted, server);
+            reasons.push(Reason::OtherServer { wanted: wanted.clone(), lacking });
         }
         for target in demand.exclude.iter().filter(|target| names(target, server)) {
             reasons.push(Reason::Excluded { target: target.clone() });

@@ -62,8 +62,10 @@ pub enum Reason {
         need: AppNeed,
         found: Option<Box<str>>,
     },
+    /// `lacking`: this distributor has no such server (any more).
     OtherServer {
         wanted: Target,
+        lacking: Option<Name>,
     },
     Excluded {
         target: Target,
@@ -170,7 +172,10 @@ impl fmt::Display for Reason {
             Self::AppVersion { need, found: None } => {
                 write!(f, "application {need}: found, but its version is not known")
             }
-            Self::OtherServer { wanted } => write!(f, "excluded by -w {wanted}"),
+            Self::OtherServer { wanted, lacking: None } => write!(f, "excluded by -w {wanted}"),
+            Self::OtherServer { wanted, lacking: Some(distributor) } => {
+                write!(f, "excluded by -w {wanted}: {distributor} has no server {}", wanted.server)
+            }
             Self::Excluded { target } => write!(f, "-x {target}: excluded"),
             Self::Avoided(why) => why.fmt(f),
             Self::Expression { whose, what } => write!(f, "{whose}: {what}"),

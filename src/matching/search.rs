@@ -13,6 +13,7 @@ use super::typos::Typos;
 use crate::model::attribute::Value;
 use crate::model::demand::{AppNeed, Target, Version};
 use crate::model::id::{ServerId, TaskId};
+use crate::model::name::Name;
 use crate::model::server::{Engine, Server};
 use std::cell::OnceCell;
 
@@ -44,6 +45,8 @@ pub(super) struct ResolvedQuery<'a> {
     /// `accepts` of the fleet, folded for this task when first needed.
     accepts: Vec<OnceCell<Node>>,
     pub(super) typos: Typos,
+    /// Does the fleet have a server that `-w` names? Looked up when first needed.
+    has_named: OnceCell<bool>,
     apps: Option<ColumnId>,
     versions: Option<ColumnId>,
     /// For each application that is needed, what was found for each different list or map of versions.
@@ -104,6 +107,7 @@ impl<'a> ResolvedQuery<'a> {
             accepts: fleet.accepts.iter().map(|_| OnceCell::new()).collect(),
             known: known.collect(),
             typos: Typos::default(),
+            has_named: OnceCell::new(),
             apps,
             versions,
         }
@@ -206,6 +210,16 @@ impl<'a> ResolvedQuery<'a> {
         on.is_some_and(|target| !names(target, server)) || self.excludes(server)
     }
 
+    /// The distributor of this server, if `-w` names a server that it does not have.
+    pub(super) fn lacking(&self, wanted: &Target, server: &Server) -> Option<Name> {
+        let own = wanted.distributor.as_ref().is_none_or(|named| *named == server.distributor_name);
+        if !own || wanted.elsewhere {
+            return None;
+        }
+        let has = self.has_named.get_or_init(|| self.fleet.servers.iter().any(|server| names(wanted, server)));
+        (!has).then(|| server.distributor_name.clone())
+    }
+
     fn excludes(&self, server: &Server) -> bool {
         self.query.demand.exclude.iter().any(|target| names(target, server))
     }
@@ -249,7 +263,7 @@ impl<'a> ResolvedQuery<'a> {
 }
 
 /// Is an application on the list?
-pub(super) fn resides(apps: Option<&Value>, name: &crate::model::name::Name) -> bool {
+pub(super) fn resides(apps: Option<&Value>, name: &Name) -> bool {
     match apps {
         Some(Value::List(apps)) => apps.iter().any(|app| matches!(app, Value::Text(text) if **text == *name.as_str())),
         // A single `--app` may have become a plain text on its way.

@@ -132,7 +132,14 @@ fn missing_application_is_a_reason() {
 #[test]
 fn excluded_target_is_a_reason() {
     let on = |t: &str| query(&Demand { on: Some(t.parse().unwrap()), ..demand() });
-    assert_eq!(reason(|_| {}, &on("slow")), "excluded by -w slow");
+    let mut fleet = spread(vec![server(1, "fast"), server(2, "slow")]);
+    let of_fast = |fleet: &Fleet, on: &Query| fleet.explain(on, None, NOW)[0].reasons.clone();
+    assert_eq!(of_fast(&fleet, &on("slow")), ["excluded by -w slow"]);
+    fleet.remove(ServerId(2));
+    for removed in ["slow", "tier2/slow"] {
+        let words = format!("excluded by -w {removed}: tier2 has no server slow");
+        assert_eq!(of_fast(&fleet, &on(removed)), [words]);
+    }
     assert_eq!(reason(|_| {}, &on("lab-b/fast")), "excluded by -w lab-b/fast");
     assert_eq!(reasons(server(1, "fast"), &on("tier2/fast")), Vec::<String>::new());
     let not = query(&Demand { exclude: vec!["fast".parse().unwrap()], ..demand() });
