@@ -2,7 +2,7 @@
 
 use crate::counted::counted;
 use divan::{Bencher, black_box};
-use grid::matching::{ExpressionRole, Fleet, Placement, Query, check};
+use grid::matching::{ExpressionRole, Fleet, Placement, Query, Waiting, check};
 use grid::model::attribute::{Attribute, Attributes, Source, Value};
 use grid::model::client::Client;
 use grid::model::demand::Demand;
@@ -210,7 +210,7 @@ fn relaxations(bencher: Bencher) {
     let fleet = fleet(|_| None);
     let constraint = Some("server.cpus > 500 && server.rack == 7".into());
     let query = query(&Demand { constraint, ..Demand::default() });
-    bencher.bench_local(|| fleet.relaxations(black_box(&query), None));
+    bencher.bench_local(|| fleet.relaxations(black_box(&query), Waiting::default()));
 }
 
 /// What a pass of the dispatcher asks of the matcher: so many waiting tasks in so many classes, each with an expression of its own,

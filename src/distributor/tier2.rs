@@ -2,7 +2,7 @@
 
 use super::avoided::Avoiding;
 use super::fleets::{Booking, Fleets};
-use crate::matching::{Avoidance, Choice, ExpressionError, Fleet, Place, Query, Verdict};
+use crate::matching::{Avoidance, Choice, ExpressionError, Fleet, Place, Query, Verdict, Waiting};
 use crate::model::demand::Demand;
 use crate::model::distributor::Record;
 use crate::model::id::{BootId, ClientId, DistributorId, EnvironmentId, Index, ServerId, TaskId, TaskUuid, UserId};
@@ -151,7 +151,9 @@ impl<'f> Candidates<'f> {
 
     /// What a waiting task could do without, a line each.
     pub fn relaxations(&self, for_task: Option<TaskId>) -> Vec<String> {
-        self.fleet().map(|fleet| fleet.relaxations(&self.query, for_task).lines()).unwrap_or_default()
+        let without = servers(&self.avoided);
+        let who = Waiting { task: for_task, without: &without };
+        self.fleet().map(|fleet| fleet.relaxations(&self.query, who).lines()).unwrap_or_default()
     }
 
     /// The offer, for a person.

@@ -40,7 +40,7 @@ pub use expression::check;
 pub use index::{Fleet, Place, Placement};
 pub use query::Query;
 pub use reason::{Avoidance, Reason};
-pub use relax::{Relaxation, Relaxations, RelaxedPart, When};
+pub use relax::{Relaxation, Relaxations, RelaxedPart, Waiting, When};
 pub use search::Choice;
 pub use text_order::remarks;
 

@@ -6,7 +6,7 @@ use super::index::Fleet;
 use super::query::{Folded, Query};
 use super::search::ResolvedQuery;
 use crate::model::demand::{AppNeed, Target};
-use crate::model::id::TaskId;
+use crate::model::id::{ServerId, TaskId};
 use crate::model::name::Name;
 use crate::model::resources::Bytes;
 use crate::model::server::{Engine, Health, PASSING_DRAINS, Server};
@@ -111,20 +111,27 @@ impl Relaxations {
     }
 }
 
+/// Who waits: the task, and the servers that it is kept from though they may fit. It may go there later.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Waiting<'a> {
+    pub task: Option<TaskId>,
+    pub without: &'a [ServerId],
+}
+
 impl Fleet {
     /// The requirements that keep a waiting task from starting: each alone, else two together. Of a task that can start later as it
     /// is, only what lets it start now; of another one what lets it start at all.
-    pub fn relaxations(&self, query: &Query, for_task: Option<TaskId>) -> Relaxations {
-        let as_it_is = self.matching(query, for_task, When::Later).count();
+    pub fn relaxations(&self, query: &Query, who: Waiting<'_>) -> Relaxations {
+        let as_it_is = self.matching(query, who, When::Later).count();
         let mut found = Relaxations { as_it_is, all: Vec::new(), resumed: Vec::new() };
-        if self.matching(query, for_task, When::Now).next().is_some() {
+        if self.matching(query, who, When::Now).next().is_some() {
             return found;
         }
         // What a server that is drained or not reached could run as it is, gains nothing from another one of these.
-        let away_as_it_is = as_it_is > 0 || self.matching(query, for_task, When::Away).next().is_some();
+        let away_as_it_is = as_it_is > 0 || self.matching(query, who, When::Away).next().is_some();
         if away_as_it_is {
             // Else no server could run it, drained or not: the fleet is not copied.
-            found.resumed = self.resumed(query, for_task, as_it_is == 0);
+            found.resumed = self.resumed(query, who, as_it_is == 0);
         }
         let parts = parts(query);
         let ones: Vec<Vec<RelaxedPart>> = parts.iter().map(|part| vec![part.clone()]).collect();
@@ -141,7 +148,7 @@ impl Fleet {
             0 => &[When::Now, When::Later, When::Away],
         };
         for when in whens {
-            let help = |changes: Vec<RelaxedPart>| self.relaxed(query, for_task, &changes, *when);
+            let help = |changes: Vec<RelaxedPart>| self.relaxed(query, who, &changes, *when);
             let mut all: Vec<Relaxation> = ones.iter().cloned().filter_map(help).collect();
             if all.is_empty() && as_it_is == 0 {
                 all = pairs().into_iter().filter_map(help).collect();
@@ -155,7 +162,7 @@ impl Fleet {
     }
 
     /// Drained servers that would let the task start now if they were resumed; else, if `later` counts, let it run later.
-    fn resumed(&self, query: &Query, for_task: Option<TaskId>, later: bool) -> Vec<(Name, When)> {
+    fn resumed(&self, query: &Query, who: Waiting<'_>, later: bool) -> Vec<(Name, When)> {
         // One that is being removed is not for a person to resume.
         let for_good = |reason: &String| !PASSING_DRAINS.contains(&reason.as_str());
         let is_drained =
@@ -173,7 +180,7 @@ impl Fleet {
             .filter_map(|server| {
                 fleet.set(Server { drained: None, ..server.clone() });
                 let whens = if later { &[When::Now, When::Later][..] } else { &[When::Now] };
-                let when = whens.iter().find(|when| fleet.matching(query, for_task, **when).next().is_some());
+                let when = whens.iter().find(|when| fleet.matching(query, who, **when).next().is_some());
                 let found = when.map(|when| (server.name.clone(), *when));
                 fleet.set(server);
                 found
@@ -184,20 +191,14 @@ impl Fleet {
     }
 
     /// The match that these changes give, with the largest sizes that still match.
-    fn relaxed(
-        &self,
-        query: &Query,
-        for_task: Option<TaskId>,
-        changes: &[RelaxedPart],
-        when: When,
-    ) -> Option<Relaxation> {
+    fn relaxed(&self, query: &Query, who: Waiting<'_>, changes: &[RelaxedPart], when: When) -> Option<Relaxation> {
         let mut query = query.clone();
         changes.iter().for_each(|change| loosen(&mut query, change));
         query = query.again();
         let mut changes = changes.to_vec();
         for change in &mut changes {
             let room = |row| self.room(row, when == When::Now);
-            let rows: Vec<usize> = self.matching(&query, for_task, when).collect();
+            let rows: Vec<usize> = self.matching(&query, who, when).collect();
             // With nothing asked for, what would each have? The most that one has is what to ask for.
             match change {
                 RelaxedPart::Mem(mem) => {
@@ -214,18 +215,13 @@ impl Fleet {
             }
             query = query.again();
         }
-        let servers = self.matching(&query, for_task, when).count();
+        let servers = self.matching(&query, who, when).count();
         (servers > 0).then_some(Relaxation { changes, servers, when })
     }
 
     /// The rows that match then.
-    fn matching<'a>(
-        &'a self,
-        query: &'a Query,
-        for_task: Option<TaskId>,
-        when: When,
-    ) -> impl Iterator<Item = usize> + 'a {
-        let asked = ResolvedQuery::new(self, query, for_task);
+    fn matching<'a>(&'a self, query: &'a Query, who: Waiting<'a>, when: When) -> impl Iterator<Item = usize> + 'a {
+        let asked = ResolvedQuery::new(self, query, who.task).avoiding(who.without, &[]);
         (0..self.servers.len()).filter(move |row| {
             let server = &self.servers[*row];
             match when {

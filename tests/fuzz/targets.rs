@@ -6,7 +6,7 @@ use grid::archive::root::Root;
 use grid::archive::unpack::{room_for, unpack};
 use grid::link::bootstrap::{Binary, Bootstrap};
 use grid::link::trouble::Trouble;
-use grid::matching::{ExpressionRole, Fleet, Placement, Query};
+use grid::matching::{ExpressionRole, Fleet, Placement, Query, Waiting};
 use grid::model::attribute::{Attribute, Attributes, Source, Value};
 use grid::model::client::Client;
 use grid::model::demand::Demand;
@@ -144,7 +144,7 @@ fn take_expression(bytes: &[u8]) {
         let verdicts = fleet.explain(&query, None, Timestamp(0));
         assert_eq!(verdicts.len(), 1);
         assert_eq!(best.is_some(), verdicts[0].qualifies, "{text:?}: {verdicts:?}");
-        let _ = fleet.relaxations(&query, None);
+        let _ = fleet.relaxations(&query, Waiting::default());
     }
 }
 

@@ -17,6 +17,11 @@ use std::time::Duration;
 
 /// What `explain` finds of a waiting task, or of a member of it, server by server.
 pub(super) fn verdicts(bench: &Bench, task: TaskId, index: Option<u32>) -> Vec<Verdict> {
+    asked(bench, task, index, |asked| asked.verdicts(Some(task)))
+}
+
+/// What `explain` asks about the servers of a waiting task, or of a member of it.
+fn asked<T>(bench: &Bench, task: TaskId, index: Option<u32>, ask: impl FnOnce(&Candidates<'_>) -> T) -> T {
     let (view, now) = (bench.store.view(), bench.clock.now().wall);
     let row = view.task(task).unwrap().unwrap();
     let class = view.class(row.class).unwrap().unwrap();
@@ -26,7 +31,7 @@ pub(super) fn verdicts(bench: &Bench, task: TaskId, index: Option<u32>) -> Vec<V
     let query = Query::new(&class.demand, &user, &client).unwrap();
     let mut asked = Candidates::new(&view, &mut fleets, class.distributor, query, now).unwrap();
     asked.avoid_for(&view, &row, index.map(Index)).unwrap();
-    asked.verdicts(Some(task))
+    ask(&asked)
 }
 
 /// The verdict on one server.
@@ -82,6 +87,22 @@ fn server_that_a_retry_avoids_does_not_fit_until_it_may_return() {
     // No other server is left to wait for.
     bench.drain("local", BEING_REMOVED);
     assert_eq!(bench.running("bad"), [bench.attempt(task)]);
+    bench.check();
+}
+
+#[test]
+fn retry_that_waits_for_a_drained_server_is_told_to_resume_it() {
+    let mut bench = Bench::new();
+    bench.add_server("bad", facts("bad"));
+    bench.pass(Duration::from_secs(2));
+    bench.drain("local", "fan is loud");
+    let task = bench.submit(&Task::default().retries(1));
+    bench.run();
+    bench.end("bad", 1);
+    bench.pass(Duration::from_secs(5));
+    assert_eq!(bench.state(task), State::Pending);
+    let hints = asked(&bench, task, Some(0), |asked| asked.relaxations(Some(task)));
+    assert_eq!(hints, ["as it is: 1 server could run it later", "`grid server resume local`: it could start now"]);
     bench.check();
 }
 

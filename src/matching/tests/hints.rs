@@ -3,7 +3,7 @@
 use super::drawn::*;
 use super::world::*;
 use crate::matching::capacity::is_open;
-use crate::matching::{Fleet, Query, RelaxedPart, When};
+use crate::matching::{Fleet, Query, RelaxedPart, Waiting, When};
 use crate::model::demand::Demand;
 use crate::model::id::TaskId;
 use crate::model::resources::{Bytes, Needs};
@@ -16,7 +16,7 @@ proptest! {
     #[test]
     fn hint_gives_the_match_that_it_names(servers in fleets(), query in queries(), task in proptest::option::of(Just(TaskId(5)))) {
         let fleet = spread(servers.clone());
-        let hints = fleet.relaxations(&query, task);
+        let hints = fleet.relaxations(&query, Waiting { task, without: &[] });
         let could = |fleet: &Fleet, query: &Query| fleet.servers().filter(|s| is_open(s) && fleet.could(s, query)).count();
         prop_assert_eq!(hints.as_it_is, could(&fleet, &query));
         if fleet.best(&query, task).is_some() {
@@ -55,7 +55,7 @@ proptest! {
             }
             if hint.changes.len() > 1 {
                 for change in &hint.changes {
-                    let one = fleet.relaxations(&applied(&query, &[]), task).all.iter().any(|hint| hint.changes == [change.clone()]);
+                    let one = fleet.relaxations(&applied(&query, &[]), Waiting { task, without: &[] }).all.iter().any(|hint| hint.changes == [change.clone()]);
                     prop_assert!(!one, "{} helps alone", change);
                 }
             }
@@ -110,7 +110,7 @@ fn hints_say_what_helps_and_when() {
     let mut slow = server(2, "slow");
     slow.pool.as_mut().unwrap().mem_available = Bytes(3 * GIB + 5);
     let mut fleet = spread(vec![fast.clone(), slow.clone()]);
-    let hints = |fleet: &Fleet, demand: Demand| fleet.relaxations(&query(&demand), None).lines();
+    let hints = |fleet: &Fleet, demand: Demand| fleet.relaxations(&query(&demand), Waiting::default()).lines();
     let said = |demand: Demand| hints(&fleet, demand);
     let mem = Needs { cpus: 1, mem: Some(Bytes(30 * GIB)) };
     assert_eq!(said(Demand { needs: mem, ..demand() }), ["with --mem 12G: it could start now on 1 server"]);
@@ -167,7 +167,8 @@ fn hints_say_what_helps_and_when() {
 fn drained_server_that_would_help_is_named_with_the_verb() {
     let (mut drained, mut full) = (server(1, "fast"), server(2, "full"));
     drained.drained = Some("fan is loud".into());
-    let lines = |servers: &[Server]| spread(servers.to_vec()).relaxations(&query(&demand()), None).lines();
+    let lines =
+        |servers: &[Server]| spread(servers.to_vec()).relaxations(&query(&demand()), Waiting::default()).lines();
     let resume = "`grid server resume fast`: it could start now".to_owned();
     assert_eq!(lines(std::slice::from_ref(&drained)), std::slice::from_ref(&resume));
     full.taken.slots = full.slots;
@@ -179,7 +180,7 @@ fn drained_server_that_would_help_is_named_with_the_verb() {
     assert_eq!(lines(std::slice::from_ref(&drained)), ["`grid server resume fast`: it could run later"]);
     // Without -w the same server could run it, which is no help.
     let named = query(&Demand { on: Some("fast".parse().unwrap()), ..demand() });
-    let hints = spread(vec![drained]).relaxations(&named, None).lines();
+    let hints = spread(vec![drained]).relaxations(&named, Waiting::default()).lines();
     assert_eq!(hints, ["`grid server resume fast`: it could run later"]);
 }
 
@@ -188,7 +189,7 @@ fn server_that_is_being_removed_is_not_named_as_one_to_resume() {
     for (reason, lines) in [(BEING_REMOVED, 0), (BEING_UNINSTALLED, 0), ("fan is loud", 1)] {
         let mut drained = server(1, "fast");
         drained.drained = Some(reason.into());
-        let found = spread(vec![drained]).relaxations(&query(&demand()), None);
+        let found = spread(vec![drained]).relaxations(&query(&demand()), Waiting::default());
         assert_eq!(found.resumed.len(), lines, "{reason}");
     }
 }

@@ -4,7 +4,7 @@ use super::drawn::*;
 use super::hints::idle;
 use super::world::*;
 use crate::matching::search::ResolvedQuery;
-use crate::matching::{Fleet, Outlook, Placement, Query, Verdict};
+use crate::matching::{Fleet, Outlook, Placement, Query, Verdict, Waiting};
 use crate::model::demand::Demand;
 use crate::model::id::{ServerId, TaskId};
 use crate::model::resources::Needs;
@@ -88,7 +88,7 @@ proptest! {
         prop_assert_eq!(one.best(&query, None), two.best(&query, None));
         prop_assert_eq!(one.explain(&query, None, NOW), two.explain(&query, None, NOW));
         prop_assert_eq!(one.could_ever(&query), two.could_ever(&query));
-        prop_assert_eq!(one.relaxations(&query, None), two.relaxations(&query, None));
+        prop_assert_eq!(one.relaxations(&query, Waiting::default()), two.relaxations(&query, Waiting::default()));
     }
 
     #[test]

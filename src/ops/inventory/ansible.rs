@@ -6,7 +6,9 @@ use yaml_rust2::yaml::Hash;
 use yaml_rust2::{Yaml, YamlLoader};
 
 /// Longest range of hosts; a longer one is a typing error.
-const RANGE_MAX: u32 = 10_000;
+const RANGE_MAX: usize = 10_000;
+/// More hosts are no inventory that somebody wrote.
+const HOSTS_MAX: usize = 100_000;
 
 /// Reads either form: YAML is a mapping of groups.
 pub fn parse(text: &str) -> Result<Inventory, String> {
@@ -82,19 +84,28 @@ fn ini_form(text: &str) -> Inventory {
     inventory
 }
 
-/// `web[01:03].lab` is three hosts.
+/// `web[01:03].lab` is three hosts. A pattern of more than [`RANGE_MAX`] is kept as a name.
 fn expand(pattern: &str) -> Vec<String> {
-    let parts = || {
-        let (head, rest) = pattern.split_once('[')?;
-        let (range, tail) = rest.split_once(']')?;
-        let (from, to) = range.split_once(':')?;
-        let (to, step) = to.split_once(':').unwrap_or((to, "1"));
-        let (first, last, step): (u32, u32, usize) = (from.parse().ok()?, to.parse().ok()?, step.parse().ok()?);
-        let short = last.checked_sub(first)? < RANGE_MAX && step > 0;
-        let name = |n| format!("{head}{n:0width$}{tail}", width = from.len());
-        short.then(|| (first..=last).step_by(step).map(name).flat_map(|name| expand(&name)).collect())
-    };
-    parts().unwrap_or_else(|| vec![pattern.to_owned()])
+    let mut names = vec![pattern.to_owned()];
+    // All of them have the same ranges left, for a number makes no bracket.
+    while let Some(range) = names.first().and_then(|name| first_range(name)) {
+        if names.len().saturating_mul(range.len()) > RANGE_MAX {
+            return vec![pattern.to_owned()];
+        }
+        names = names.iter().filter_map(|name| first_range(name)).flatten().collect();
+    }
+    names
+}
+
+/// The names that the first range of a pattern stands for; None: it has none.
+fn first_range(pattern: &str) -> Option<impl ExactSizeIterator<Item = String>> {
+    let (head, rest) = pattern.split_once('[')?;
+    let (range, tail) = rest.split_once(']')?;
+    let (from, to) = range.split_once(':')?;
+    let (to, step) = to.split_once(':').unwrap_or((to, "1"));
+    let (first, last, step): (usize, usize, usize) = (from.parse().ok()?, to.parse().ok()?, step.parse().ok()?);
+    let short = last.checked_sub(first)? < RANGE_MAX && step > 0;
+    short.then(|| (first..last + 1).step_by(step).map(move |n| format!("{head}{n:0width$}{tail}", width = from.len())))
 }
 
 fn yaml(text: &str) -> Result<Inventory, String> {
@@ -184,5 +195,7 @@ mod tests {
             assert_eq!(expand(odd), [odd]);
         }
         assert_eq!(expand("a[1:2]b[1:2]"), ["a1b1", "a1b2", "a2b1", "a2b2"]);
+        let product = "b[1:142:2].x b[0:1442:2].x b[0:143:2]";
+        assert_eq!(expand(product), [product], "71 x 722 x 72 names");
     }
 }
