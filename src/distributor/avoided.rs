@@ -59,6 +59,11 @@ impl<'a> Avoiding<'a> {
         Ok(Self { view, fleet, query, class, now, patience, suspects: OnceCell::new() })
     }
 
+    /// The class of the tasks.
+    pub const fn class(&self) -> ClassId {
+        self.class
+    }
+
     /// The servers that a task of which so many members wait, or a waiting member of it, is kept from.
     pub fn of(
         &self,

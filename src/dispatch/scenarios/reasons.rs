@@ -145,6 +145,12 @@ fn server_that_pauses_does_not_fit_a_waiting_task() {
     let waits = tasks.into_iter().find(|task| bench.state(*task) == State::Pending).unwrap();
     let (fits, why) = of(&verdicts(&bench, waits, Some(0)), "bad");
     assert!(!fits && why.starts_with("pauses: ") && why.contains("attempts in a row failed there"), "{why}");
+    // It pauses for each of them, not only for the first.
+    bench.submit(&Task::default());
+    bench.pass(Duration::from_secs(3));
+    let reason = bench.reason(waits).unwrap();
+    assert!(reason.starts_with("local: ") && reason.ends_with("; bad pauses, for much fails there"), "{reason}");
+    assert!(!reason.contains("the first of these tasks"), "{reason}");
     bench.check();
 }
 

@@ -163,11 +163,14 @@ impl Dispatcher {
         let mut reasons = Vec::new();
         if let Some(head) = view.head(class, TaskId(0))? {
             let avoiding = Avoiding::new(view, fleet, &compiled.query, class, now.wall)?;
-            reasons = self.avoidances(&avoiding, class, fleet, &head, now)?;
+            reasons = self.own_avoidances(&avoiding, fleet, &head)?;
             // Other tasks share the reason.
             if !reasons.is_empty() && view.head(class, head.task)?.is_some() {
                 reasons[0] = format!("the first of these tasks: {}", reasons[0]);
             }
+            // What holds for all of them comes before what holds for the first.
+            let paused = self.paused(&avoiding, fleet, &head, now)?;
+            reasons.splice(0..0, paused);
         }
         match fleet.why_waits(&compiled.query, Some(first), now.wall) {
             Some(why) => reasons.insert(0, why),
@@ -179,37 +182,43 @@ impl Dispatcher {
         Ok(Some(why))
     }
 
-    /// Servers that a task is kept from: they refused it, it failed there, or they are paused.
-    fn avoidances(
-        &self,
-        avoiding: &Avoiding<'_>,
-        class: ClassId,
-        fleet: &Fleet,
-        head: &Head,
-        now: Now,
-    ) -> Result<Vec<String>, StoreError> {
+    /// Servers that a task is kept from: they refused it, or it failed there.
+    fn own_avoidances(&self, avoiding: &Avoiding<'_>, fleet: &Fleet, head: &Head) -> Result<Vec<String>, StoreError> {
         let refused = avoiding.refused(head.task)?;
         let first = refused.iter().find_map(|(server, why)| Some((fleet.get(*server)?.name.as_str(), why)));
         let more = and_more(refused.len());
         let mut words: Vec<String> =
             first.map(|(name, why)| format!("refused: {why} on {name}{more}")).into_iter().collect();
-        let names = |servers: &mut dyn Iterator<Item = ServerId>| -> Option<String> {
-            let names: BTreeSet<&str> = servers.filter_map(|id| Some(fleet.get(id)?.name.as_str())).collect();
-            names.first().map(|first| format!("{first}{}", and_more(names.len())))
-        };
         let refused_by: Vec<ServerId> = refused.iter().map(|(server, _)| *server).collect();
         let failed = avoiding.failed_there(head.task, head.waiting, None, &refused_by)?;
-        if let Some(failed) = names(&mut failed.into_iter().map(|(server, _)| server)) {
+        if let Some(failed) = named(fleet, failed.into_iter().map(|(server, _)| server)) {
             words.push(format!("not yet again on {failed}, where it failed"));
-        }
-        let closed = self.attempts.suspects.closed_to(class, now.mono);
-        let paused = if closed.is_empty() { Vec::new() } else { avoiding.paused(&refused_by)? };
-        let paused = paused.into_iter().map(|(server, _)| server).filter(|server| closed.contains(server));
-        if let Some(paused) = names(&mut { paused }) {
-            words.push(format!("{paused} pauses, for much fails there"));
         }
         Ok(words)
     }
+
+    /// Servers that all tasks of a class are kept from, for much fails there.
+    fn paused(
+        &self,
+        avoiding: &Avoiding<'_>,
+        fleet: &Fleet,
+        head: &Head,
+        now: Now,
+    ) -> Result<Option<String>, StoreError> {
+        let closed = self.attempts.suspects.closed_to(avoiding.class(), now.mono);
+        if closed.is_empty() {
+            return Ok(None);
+        }
+        let refused: Vec<ServerId> = avoiding.refused(head.task)?.into_iter().map(|(server, _)| server).collect();
+        let paused = avoiding.paused(&refused)?.into_iter().map(|(server, _)| server);
+        Ok(named(fleet, paused.filter(|server| closed.contains(server))).map(|paused| format!("{paused} pauses, for much fails there")))
+    }
+}
+
+/// The first of these servers by name, and how many more there are.
+fn named(fleet: &Fleet, servers: impl Iterator<Item = ServerId>) -> Option<String> {
+    let names: BTreeSet<&str> = servers.filter_map(|id| Some(fleet.get(id)?.name.as_str())).collect();
+    names.first().map(|first| format!("{first}{}", and_more(names.len())))
 }
 
 /// What follows the first of several.
