@@ -22,7 +22,7 @@ pub mod reconcile;
 pub mod refusal;
 pub mod registry;
 pub mod search;
-mod search_lock;
+pub mod search_lock;
 pub mod serve;
 pub mod snapshot;
 pub mod tier1;

@@ -1,5 +1,5 @@
 //! Chores for other homes: the dispatcher relays questions, records who answers, retries silent homes, and has open searches
-//! settled.
+//! settled. It removes what killed commands left.
 
 use crate::dispatch::client::relay::Relay;
 use crate::dispatch::dispatcher::Dispatcher;
@@ -11,6 +11,7 @@ use crate::distributor::owner;
 use crate::distributor::principal::Principal;
 use crate::distributor::reconcile::{self, Reconciled};
 use crate::distributor::registry;
+use crate::distributor::search_lock::SearchLock;
 use crate::model::ambient::{Now, System};
 use crate::model::endpoint::Endpoint;
 use crate::model::id::TaskId;
@@ -32,12 +33,16 @@ pub struct Chores {
     at: Option<Instant>,
     /// When ends are confirmed again whose confirmation has not arrived; None: there are none.
     confirm_at: Option<Instant>,
+    /// When the files of searches that died were removed.
+    swept_at: Option<Instant>,
 }
 
 /// How often open searches and reports are checked: no report is sent more often.
 const EVERY: Duration = registry::APART;
 /// How often ends are confirmed again whose confirmation has not arrived.
 const CONFIRM_EVERY: Duration = Duration::from_secs(30);
+/// How often the files of searches that died are removed.
+const SWEEP_EVERY: Duration = Duration::from_secs(60 * 60);
 /// Tasks that no home takes now: so many are offered again in each round.
 const IN_VAIN: usize = 20;
 
@@ -126,6 +131,10 @@ impl Dispatcher {
             return Ok(());
         }
         let first = self.homes.chores.at.replace(now.mono).is_none();
+        if self.homes.chores.swept_at.is_none_or(|at| now.since(at) >= SWEEP_EVERY) {
+            self.homes.chores.swept_at = Some(now.mono);
+            SearchLock::remove_left(&self.home);
+        }
         if draining::may_be_left(&self.home) {
             match draining::end_left(store) {
                 Ok(ended) => self.activity.dirty |= ended,

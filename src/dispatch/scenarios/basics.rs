@@ -3,7 +3,7 @@
 use crate::dispatch::testing::{Bench, Task, facts};
 use crate::model::ambient::Ambient;
 use crate::model::command::Environment;
-use crate::model::id::Index;
+use crate::model::id::{Index, TaskUuid};
 use crate::model::task::State;
 use crate::protocol::agent::ToAgent;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
@@ -137,4 +137,16 @@ fn task_without_room_on_this_host_goes_to_an_ssh_server() {
     bench.end_all(0);
     assert_eq!(bench.state(task), State::Completed);
     bench.check();
+}
+
+#[test]
+fn file_of_a_search_that_was_killed_is_removed_at_the_begin_and_once_an_hour() {
+    let mut bench = Bench::new();
+    let left = bench.store.home().run_dir().join(format!("placing.{}", TaskUuid::new()));
+    for (hours, stays) in [(0, false), (0, true), (1, false)] {
+        std::fs::write(&left, "").unwrap();
+        bench.leap(Duration::from_secs(60 + hours * 60 * 60));
+        bench.dispatcher.run_peers(&mut bench.store).unwrap();
+        assert_eq!(left.exists(), stays, "{hours} h later");
+    }
 }
