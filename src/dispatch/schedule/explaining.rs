@@ -211,7 +211,8 @@ impl Dispatcher {
         }
         let refused: Vec<ServerId> = avoiding.refused(head.task)?.into_iter().map(|(server, _)| server).collect();
         let paused = avoiding.paused(&refused)?.into_iter().map(|(server, _)| server);
-        Ok(named(fleet, paused.filter(|server| closed.contains(server))).map(|paused| format!("{paused} pauses, for much fails there")))
+        Ok(named(fleet, paused.filter(|server| closed.contains(server)))
+            .map(|paused| format!("{paused} pauses, for much fails there")))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reads the hosts of an Ansible inventory, INI or YAML, with their groups and how to reach them.
 
 use super::{FoundHost, Inventory};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use yaml_rust2::yaml::Hash;
 use yaml_rust2::{Yaml, YamlLoader};
 
@@ -13,26 +13,45 @@ const HOSTS_MAX: usize = 100_000;
 /// Reads either form: YAML is a mapping of groups.
 pub fn parse(text: &str) -> Result<Inventory, String> {
     let ini = text.lines().map(str::trim).find(|l| !l.is_empty() && !l.starts_with(['#', ';']) && *l != "---");
-    if ini.is_some_and(|line| line.ends_with(':') || line.contains(": ")) { yaml(text) } else { Ok(ini_form(text)) }
+    if ini.is_some_and(|line| line.ends_with(':') || line.contains(": ")) { yaml(text) } else { ini_form(text) }
 }
 
 /// Variables on how to reach a host.
 type HostVariables = BTreeMap<String, String>;
 
-fn add(inventory: &mut Inventory, name: &str, group: Option<&str>, variables: &HostVariables) {
-    let local = variables.get("ansible_connection").is_some_and(|kind| kind == "local");
-    if local || name == "localhost" {
-        inventory.skipped.push((name.to_owned(), "this host"));
-        return;
-    }
-    let at = match inventory.hosts.iter().position(|host| host.name == name) {
-        Some(at) => at,
-        None => {
-            inventory.hosts.push(FoundHost::named(name));
-            inventory.hosts.len() - 1
+/// An inventory, as far as it is read.
+#[derive(Debug, Default)]
+struct InventoryReading {
+    inventory: Inventory,
+    /// Where each host stands in it.
+    places: HashMap<String, usize>,
+}
+
+impl InventoryReading {
+    fn add(&mut self, name: &str, group: Option<&str>, variables: &HostVariables) -> Result<(), String> {
+        let local = variables.get("ansible_connection").is_some_and(|kind| kind == "local");
+        if local || name == "localhost" {
+            self.inventory.skipped.push((name.to_owned(), "this host"));
+            return Ok(());
         }
-    };
-    let Some(found) = inventory.hosts.get_mut(at) else { return };
+        let at = match self.places.get(name) {
+            Some(at) => *at,
+            None if self.places.len() >= HOSTS_MAX => return Err(format!("it names more than {HOSTS_MAX} hosts")),
+            None => {
+                self.places.insert(name.to_owned(), self.inventory.hosts.len());
+                self.inventory.hosts.push(FoundHost::named(name));
+                self.inventory.hosts.len() - 1
+            }
+        };
+        if let Some(found) = self.inventory.hosts.get_mut(at) {
+            describe(found, group, variables);
+        }
+        Ok(())
+    }
+}
+
+/// Adds what a line of an inventory says of a host.
+fn describe(found: &mut FoundHost, group: Option<&str>, variables: &HostVariables) {
     let new = |group: &&str| !["all", "ungrouped"].contains(group) && !found.groups.iter().any(|known| known == group);
     if let Some(group) = group.filter(new) {
         found.groups.push(group.to_owned());
@@ -54,8 +73,8 @@ fn add(inventory: &mut Inventory, name: &str, group: Option<&str>, variables: &H
     }
 }
 
-fn ini_form(text: &str) -> Inventory {
-    let mut inventory = Inventory::default();
+fn ini_form(text: &str) -> Result<Inventory, String> {
+    let mut reading = InventoryReading::default();
     let mut group: Option<String> = None;
     let mut hosts = true;
     for line in text.lines() {
@@ -78,18 +97,18 @@ fn ini_form(text: &str) -> Inventory {
         let variables =
             pairs.filter_map(|word| word.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
         for name in expand(pattern) {
-            add(&mut inventory, &name, group.as_deref(), &variables);
+            reading.add(&name, group.as_deref(), &variables)?;
         }
     }
-    inventory
+    Ok(reading.inventory)
 }
 
 /// `web[01:03].lab` is three hosts. A pattern of more than [`RANGE_MAX`] is kept as a name.
 fn expand(pattern: &str) -> Vec<String> {
     let mut names = vec![pattern.to_owned()];
     // All of them have the same ranges left, for a number makes no bracket.
-    while let Some(range) = names.first().and_then(|name| first_range(name)) {
-        if names.len().saturating_mul(range.len()) > RANGE_MAX {
+    while let Some(of_each) = names.first().and_then(|name| first_range(name)).map(|names| names.len()) {
+        if names.len().saturating_mul(of_each) > RANGE_MAX {
             return vec![pattern.to_owned()];
         }
         names = names.iter().filter_map(|name| first_range(name)).flatten().collect();
@@ -110,16 +129,22 @@ fn first_range(pattern: &str) -> Option<impl ExactSizeIterator<Item = String>> {
 
 fn yaml(text: &str) -> Result<Inventory, String> {
     let documents = YamlLoader::load_from_str(text).map_err(|error| error.to_string())?;
-    let mut inventory = Inventory::default();
+    let mut reading = InventoryReading::default();
     for (name, group) in documents.iter().filter_map(Yaml::as_hash).flatten() {
-        group_of(&mut inventory, name.as_str().unwrap_or_default(), group, &HostVariables::new(), 0);
+        group_of(&mut reading, name.as_str().unwrap_or_default(), group, &HostVariables::new(), 0)?;
     }
-    Ok(inventory)
+    Ok(reading.inventory)
 }
 
-fn group_of(inventory: &mut Inventory, name: &str, group: &Yaml, above: &HostVariables, depth: usize) {
+fn group_of(
+    reading: &mut InventoryReading,
+    name: &str,
+    group: &Yaml,
+    above: &HostVariables,
+    depth: usize,
+) -> Result<(), String> {
     const DEEP: usize = 32;
-    let Some(group) = group.as_hash().filter(|_| depth < DEEP) else { return };
+    let Some(group) = group.as_hash().filter(|_| depth < DEEP) else { return Ok(()) };
     let part = |key: &str| group.get(&Yaml::String(key.to_owned())).and_then(Yaml::as_hash);
     let mut variables = above.clone();
     variables.extend(part("vars").map(scalars).unwrap_or_default());
@@ -127,12 +152,13 @@ fn group_of(inventory: &mut Inventory, name: &str, group: &Yaml, above: &HostVar
         let mut all = variables.clone();
         all.extend(own.as_hash().map(scalars).unwrap_or_default());
         for host in expand(&text_of(host).unwrap_or_default()) {
-            add(inventory, &host, Some(name), &all);
+            reading.add(&host, Some(name), &all)?;
         }
     }
     for (child, below) in part("children").into_iter().flatten() {
-        group_of(inventory, child.as_str().unwrap_or_default(), below, &variables, depth + 1);
+        group_of(reading, child.as_str().unwrap_or_default(), below, &variables, depth + 1)?;
     }
+    Ok(())
 }
 
 fn scalars(hash: &Hash) -> HostVariables {
@@ -194,6 +220,8 @@ mod tests {
         for odd in ["web[3:1]", "web[a:c]", "web[1:99999999]", "web[1:2:0]", "web["] {
             assert_eq!(expand(odd), [odd]);
         }
+        let many: String = (0..11).map(|n| format!("h{n}x[1:9999]\n")).collect();
+        assert_eq!(parse(&many).unwrap_err(), "it names more than 100000 hosts");
         assert_eq!(expand("a[1:2]b[1:2]"), ["a1b1", "a1b2", "a2b1", "a2b2"]);
         let product = "b[1:142:2].x b[0:1442:2].x b[0:143:2]";
         assert_eq!(expand(product), [product], "71 x 722 x 72 names");
