@@ -77,9 +77,9 @@ impl World {
         waits.map(|task| (*task, verdicts(&self.bench, *task, None))).collect()
     }
 
-    /// Where a task has a place.
+    /// Where a task runs. One that every server refused in the same step has ended, and its refusals with it.
     fn server_of(&self, task: TaskId) -> Option<ServerId> {
-        if self.bench.state(task) == State::Pending {
+        if self.bench.state(task) != State::Running {
             return None;
         }
         self.bench.store.view().member(task, Index(0)).unwrap().and_then(|member| member.host())
