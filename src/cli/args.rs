@@ -30,6 +30,7 @@ pub enum SubCommand {
     /// Submit a task, show its output, exit with its code
     Run(Box<tasks::RunArgs>),
     /// List running tasks, waiting tasks with the reason, and recent ends
+    #[command(visible_alias = "ls")]
     Status(tasks::StatusArgs),
     /// Show everything about tasks
     Show(tasks::Show),

@@ -8,6 +8,7 @@ mod failure;
 pub mod help;
 mod often;
 mod output;
+mod peers;
 
 #[cfg(test)]
 mod tests;
@@ -37,7 +38,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         None => match Args::try_parse_from(&words) {
             Ok(args) => args.command.unwrap_or_else(|| SubCommand::Status(args::tasks::StatusArgs::plain())),
             Err(error) if is_help(&error) => return show_help(words, &mut out).into(),
-            Err(error) => return refused(&error, &mut out).into(),
+            Err(error) => return refused(&error, &words, &mut out).into(),
         },
     };
     let speaks = match &command {
@@ -84,11 +85,15 @@ fn show_help(words: Vec<OsString>, out: &mut Out) -> Code {
 }
 
 /// A version is data; anything else is a complaint in clap's words and our form.
-fn refused(error: &clap::Error, out: &mut Out) -> Code {
+fn refused(error: &clap::Error, words: &[OsString], out: &mut Out) -> Code {
     if !error.use_stderr() {
         // clap knows whether stdout is a terminal; a closed pipe is no complaint.
         let _ = error.print();
         return Code::OK;
+    }
+    if let Some((word, verb)) = of_peer(error, words) {
+        out.complain(&format!("no verb {word:?}; here it is {verb}"));
+        return Code::USAGE;
     }
     let text = error.render().to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
@@ -99,6 +104,12 @@ fn refused(error: &clap::Error, out: &mut Out) -> Code {
         out.complaint_below(line.trim_start());
     }
     Code::USAGE
+}
+
+/// The first word, if it is of another queue, and the verb that does it here.
+fn of_peer<'w>(error: &clap::Error, words: &'w [OsString]) -> Option<(&'w str, &'static str)> {
+    let word = words.get(1)?.to_str().filter(|_| error.kind() == clap::error::ErrorKind::InvalidSubcommand)?;
+    Some((word, peers::verb(word)?))
 }
 
 /// clap repeats what was typed; its beginning is enough.

@@ -56,7 +56,11 @@ fn fails(words: &str) -> (Code, String) {
     let stderr = Sink::default();
     let mut out = Out::new(Box::new(Sink::default()), Box::new(stderr.clone()), Style::default());
     let code = match parse(words) {
-        Err(error) => refused(&error, &mut out),
+        Err(error) => {
+            let words: Vec<OsString> =
+                std::iter::once("grid").chain(words.split_whitespace()).map(OsString::from).collect();
+            refused(&error, &words, &mut out)
+        }
         Ok(command) => commands::run(command, &mut out).unwrap_or_else(|failure| failure.tell(&mut out, Speaks::Grid)),
     };
     (code, stderr.text())
@@ -206,6 +210,8 @@ fn wrong_usage_is_2_with_a_word_on_what_is_wrong() {
         ("distributor add x --tier 3", "--tier"),
         ("distributor search --tier 1 random", "no way to search"),
         ("wait 15-12", "names no task"),
+        ("squeue", "no verb \"squeue\"; here it is `grid status`"),
+        ("server rm h1", "unrecognized subcommand 'rm'"),
         ("sql", "required"),
         ("sql .tables", "--schema"),
         ("nonsense", "unrecognized"),

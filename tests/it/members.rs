@@ -74,3 +74,18 @@ fn logs_of_several_tasks_are_told_apart() {
     grid.grid(["logs", "1", &held]).shows(&["4"]).says(&["it never started"]);
     grid.grid(["logs", "-f", "1", "2"]).expect(2).says(&["follows one task"]);
 }
+
+#[test]
+fn lines_run_so_many_at_once() {
+    let grid = Grid::new();
+    // Two that run at once would meet in the directory.
+    let alone = "mkdir busy && sleep 0.1 && rmdir busy";
+    grid.grid_with(b"a\nb\nc\n", ["run", "-c", "1", "-j", "1", "--each-line", "-", "--", "sh", "-c", alone, "x", "{}"])
+        .expect(0);
+    assert_eq!(grid.number("select at_once n from task where id = 1"), 1);
+    grid.grid(["submit", "-j0", "-a", "1-3", "--", "true"]).ok();
+    assert_eq!(grid.number("select count(*) n from task where id = 2 and at_once is null"), 1);
+    grid.grid(["submit", "-j", "2", "--", "true"]).expect(2).says(&["-j: a single task has no members"]);
+    grid.grid(["submit", "-j", "2", "-a", "1-3%2", "--", "true"]).expect(2).says(&["-j and %2"]);
+    grid.grid(["submit", "-J", "4", "-a", "1-3", "--", "true"]).expect(0).says(&["-j 4 runs 4 members at once"]);
+}

@@ -1,7 +1,7 @@
 //! Verbs on tasks.
 
 use super::number::{at_least, whole};
-use crate::model::array::parse_array;
+use crate::model::array::{AtOnce, parse_array};
 use crate::model::demand::{AppNeed, Target};
 use crate::model::max_output::MaxOutput;
 use crate::model::name::Name;
@@ -30,6 +30,9 @@ pub struct TaskOptions {
     /// An array with a member for each line of FILE (- is stdin); {} in the command is the line; with --shell it is "$GRID_ENTRY"
     #[arg(long, value_name = "FILE|-", conflicts_with = "array", help_heading = "What")]
     pub each_line: Option<PathBuf>,
+    /// Of an array or of lines, at most N members at once, as %N; 150%: of the processors here; 0: as many as there is room for
+    #[arg(short = 'j', long, value_name = "N", allow_hyphen_values = true, help_heading = "What")]
+    pub at_once: Option<AtOnce>,
     /// A name for the task
     #[arg(short = 'J', long, value_name = "NAME", help_heading = "What")]
     pub name: Option<String>,

@@ -5,6 +5,7 @@ use super::super::caller;
 use super::super::failure::Failure;
 use super::super::output::Out;
 use super::profiles::environment_choice;
+use crate::model::array::AtOnce;
 use crate::model::command::{Command, Text, unprintable};
 use crate::model::task::Members;
 use crate::ops::OpsError;
@@ -43,6 +44,13 @@ pub fn draft(options: TaskOptions, hold: bool, out: &mut Out) -> Result<Draft, F
         (None, Some(file)) => Members::Lines { lines: lines(file, command.entry_max())?, at_once: None },
         (None, None) => Members::Single,
     };
+    let members = match options.at_once {
+        Some(most) => bounded(members, most)?,
+        None => members,
+    };
+    if let Some(number) = options.name.as_ref().filter(|name| name.bytes().all(|b| b.is_ascii_digit())) {
+        out.note(&format!("-J {number} names the task {number:?}; -j {number} runs {number} members at once"));
+    }
     let stdin = if options.stdin { Some(stdin()?) } else { None };
     if let Some(name) = &options.name
         && (name.is_empty() || name.chars().count() > 200 || name.chars().any(unprintable))
@@ -94,6 +102,23 @@ pub fn draft(options: TaskOptions, hold: bool, out: &mut Out) -> Result<Draft, F
     let typed = [(&draft.constraint, ExpressionRole::Constraint), (&draft.prefer, ExpressionRole::Preference)];
     remarks(&typed).iter().for_each(|line| out.note(line));
     Ok(draft)
+}
+
+/// The members with a bound on how many run at once.
+fn bounded(mut members: Members, most: AtOnce) -> Result<Members, Failure> {
+    let cpus = std::thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX));
+    match &mut members {
+        Members::Single => {
+            return Err(Failure::usage(
+                "-j: a single task has no members; -c N asks for processors, -a or --each-line makes an array",
+            ));
+        }
+        Members::Range { at_once: Some(already), .. } => {
+            return Err(Failure::usage(format!("-j and %{already}: say once how many members run at a time")));
+        }
+        Members::Range { at_once, .. } | Members::Lines { at_once, .. } => *at_once = most.most(cpus),
+    }
+    Ok(members)
 }
 
 /// This directory as the person came to it: links on the way mean the same on other hosts, what they lead to may not.
