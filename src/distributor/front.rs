@@ -151,12 +151,12 @@ pub fn place(
     }
     trace.first(front.name.as_str(), redirects_to(&to.list));
     let own = context.store.view().home_row()?.id;
-    let (here, elsewhere) = homes(own, &to.list);
-    // Before this home takes a task itself, it says so: no other front can tell whether a task is in the home of a lost one.
-    let (mut untold, mut told) =
-        if on_go { (here, elsewhere) } else { (None, here.into_iter().chain(elsewhere).collect()) };
-    if !on_go || !told.is_empty() {
-        asker.say(Answer::Redirect { members: told.clone() });
+    let all = homes(own, &to.list);
+    // This home names itself only before it takes a task: no other front can tell whether a task is in the home of a lost one.
+    let members: Vec<HomeId> = all.iter().copied().filter(|home| !on_go || *home != own).collect();
+    let mut untold = (members.len() < all.len()).then_some(all);
+    if !on_go || !members.is_empty() {
+        asker.say(Answer::Redirect { members });
     }
     let mut round = envelope.round;
     let asker = RefCell::new(asker);
@@ -168,9 +168,8 @@ pub fn place(
         // Offers need no go: members are asked for them meanwhile.
         offers_first: true,
         before_commit: &mut |_, _, endpoint| {
-            if let Some(own) = untold.take_if(|_| !endpoint.is_elsewhere()) {
-                told.push(own);
-                asker.borrow_mut().say(Answer::Redirect { members: told.clone() });
+            if let Some(members) = untold.take_if(|_| !endpoint.is_elsewhere()) {
+                asker.borrow_mut().say(Answer::Redirect { members });
             }
             let goes = !on_go || asker.borrow_mut().goes();
             if goes { Ok(()) } else { Err(TierError::Denied(NO_GO.to_owned())) }
@@ -221,11 +220,9 @@ pub fn refused(refusal: SearchRefusal, trace: &Trace) -> Answer {
     Answer::Refused(Refused { summary: cause.into(), reasons, search: text(trace), answered, denied, waits_for })
 }
 
-/// This home, if a member lives in it, and the other homes of the members; those that never said hello are not known yet.
-fn homes(own: HomeId, list: &[Record]) -> (Option<HomeId>, Vec<HomeId>) {
-    let here = list.iter().any(|member| !member.endpoint.is_elsewhere());
-    let elsewhere = list.iter().filter(|member| member.endpoint.is_elsewhere());
-    (here.then_some(own), elsewhere.filter_map(|member| member.home).collect())
+/// The homes of the members, in their order; those that never said hello are not known yet.
+fn homes(own: HomeId, list: &[Record]) -> Vec<HomeId> {
+    list.iter().filter_map(|m| if m.endpoint.is_elsewhere() { m.home } else { Some(own) }).collect()
 }
 
 fn text(trace: &Trace) -> String {

@@ -43,7 +43,8 @@ fn unknown_word_is_named_with_a_remedy() {
         ("explain 99", 1, &["no task \"99\""]),
         ("cancel 1 99", 1, &["no task \"99\""]),
         ("wait 99", 1, &["no task \"99\""]),
-        ("wait next", 2, &["\"next\" names no task"]),
+        ("wait next", 1, &["no task \"next\"", "none of yours has that name"]),
+        ("wait 15-12", 2, &["\"15-12\" names no task"]),
         ("status --user nobody", 1, &["no user \"nobody\""]),
     ] {
         kept.refuses(line.split(' '), code, words);

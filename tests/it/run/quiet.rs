@@ -87,8 +87,8 @@ fn change_is_reported_on_stderr_if_stdout_can_not_be_written() {
         ("submit --parsable -H -- true", "task 2 is queued; its id "),
         ("submit --json -H --each-line /dev/stdin -- true < /etc/hostname", "task 3 is queued; its id "),
         ("release --json 1", "released: 1; the report "),
-        ("cancel --json 2 3", "cancel recorded: 2 3; the report "),
-        ("retry --json 2", "queued again: 2; the report "),
+        ("cancel --json 2 3", "cancel asked: 2 3; the report "),
+        ("retry --json 2", "retried: 2; the report "),
         ("gc", "what was old is removed; the sums "),
         ("distributor order --tier 2 tier2", "the order is set; it "),
     ] {

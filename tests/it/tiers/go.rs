@@ -130,7 +130,7 @@ fn front_names_its_own_home_only_before_it_takes_a_task_itself() {
         assert!(matches!(said, Answer::Placed(_)), "{said:?}");
         (redirects.0, holds(front, uuid))
     };
-    assert_eq!(place(&mut front), (vec![vec![there], vec![there, own]], true));
+    assert_eq!(place(&mut front), (vec![vec![there], vec![own, there]], true));
     // Every home has a second tier of its own: without a server it takes nothing, and a lost front holds up no task for it.
     super::back::remove_server(&mut front);
     assert_eq!(place(&mut front), (vec![vec![there]], false));
