@@ -89,3 +89,14 @@ fn lines_run_so_many_at_once() {
     grid.grid(["submit", "-j", "2", "-a", "1-3%2", "--", "true"]).expect(2).says(&["-j and %2"]);
     grid.grid(["submit", "-J", "4", "-a", "1-3", "--", "true"]).expect(0).says(&["-j 4 runs 4 members at once"]);
 }
+
+#[test]
+fn escapes_of_a_task_reach_a_pipe_and_no_terminal() {
+    let grid = Grid::new();
+    let hostile = "\x1b]0;title\x07\x1b]52;c;cm0=\x07\x1b[2J\x1b[31mred\x1b[0m end";
+    grid.grid(["run", "--", "printf", "%s", hostile]).ok();
+    assert_eq!(grid.grid(["logs", "1"]).out(), hostile);
+    let options = rexpect::reader::Options::new().timeout_ms(Some(60_000));
+    let mut terminal = rexpect::session::spawn_with_options(grid.typed(["logs", "1"]), options).unwrap();
+    assert_eq!(terminal.exp_eof().unwrap(), "\x1b[31mred\x1b[0m end");
+}

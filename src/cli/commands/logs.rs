@@ -22,6 +22,8 @@ pub fn run(args: Logs, out: &mut Out) -> CommandResult {
             (_, true) => vec![Stream::Err],
             _ => vec![Stream::Out, Stream::Err],
         };
+        // It may be foreign text.
+        out.colours_only();
         let mut lines = LogLines::new(args.tail, args.tag);
         if args.follow {
             let [what] = all.as_slice() else {

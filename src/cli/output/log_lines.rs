@@ -79,7 +79,7 @@ impl LogLines {
                 self.print(&open.id, open.stream, line, out)?;
             }
         }
-        Ok(())
+        out.end_colours()
     }
 
     fn take(&mut self, id: String, stream: Stream, bytes: &[u8], out: &mut Out) -> io::Result<()> {

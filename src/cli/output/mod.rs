@@ -1,11 +1,13 @@
 //! The only place of the program that prints. Results go to stdout, messages to stderr.
 
+mod colours;
 pub mod log_lines;
 pub mod progress;
 pub mod table;
 
 use super::failure::Failure;
 use crate::model::command::printable;
+use colours::ColoursOnly;
 use serde::Serialize;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use table::Table;
@@ -40,6 +42,8 @@ pub struct Out {
     stderr: Box<dyn Write>,
     pub look: Style,
     done: Option<PendingReport>,
+    /// Of stdout and stderr, if it is a terminal that gets only text and colours of tasks.
+    colours: [Option<ColoursOnly>; 2],
 }
 
 /// A change that is carried out, and whose report may not have reached stdout yet.
@@ -56,13 +60,14 @@ impl Out {
             stderr: Box::new(io::stderr()),
             look: Style::of_stdout(),
             done: None,
+            colours: [None, None],
         }
     }
 
     /// Any other, for tests.
     #[cfg(test)]
     pub fn new(stdout: Box<dyn Write>, stderr: Box<dyn Write>, look: Style) -> Self {
-        Self { stdout, stderr, look, done: None }
+        Self { stdout, stderr, look, done: None, colours: [None, None] }
     }
 
     /// Asks yes or no on the terminal; None where there is nobody to ask.
@@ -96,16 +101,35 @@ impl Out {
         writeln!(self.stdout, "{}", printable(text))
     }
 
-    /// What a task wrote on its stdout, as it is.
+    /// From here on a terminal gets only text and colours of what tasks wrote.
+    pub fn colours_only(&mut self) {
+        let terminals = [self.look.width.is_some(), io::stderr().is_terminal()];
+        self.colours = terminals.map(|terminal| terminal.then(ColoursOnly::default));
+    }
+
+    /// The colours of one output are not those of the next.
+    pub fn end_colours(&mut self) -> io::Result<()> {
+        let [out, err] = self.colours.each_mut().map(|colours| colours.as_mut().map_or(&b""[..], ColoursOnly::end));
+        self.stdout.write_all(out)?;
+        self.stderr.write_all(err)
+    }
+
+    /// What a task wrote on its stdout.
     pub fn task_stdout(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stdout.write_all(bytes)?;
+        match &mut self.colours[0] {
+            Some(colours) => self.stdout.write_all(&colours.pass(bytes))?,
+            None => self.stdout.write_all(bytes)?,
+        }
         self.stdout.flush()
     }
 
-    /// What a task wrote on its stderr, as it is.
+    /// What a task wrote on its stderr.
     pub fn task_stderr(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stdout.flush()?;
-        self.stderr.write_all(bytes)
+        match &mut self.colours[1] {
+            Some(colours) => self.stderr.write_all(&colours.pass(bytes)),
+            None => self.stderr.write_all(bytes),
+        }
     }
 
     /// A table; nothing for one without rows.
