@@ -155,7 +155,8 @@ pub fn place(
     // This home names itself only before it takes a task: no other front can tell whether a task is in the home of a lost one.
     let members: Vec<HomeId> = all.iter().copied().filter(|home| !on_go || *home != own).collect();
     let mut untold = (members.len() < all.len()).then_some(all);
-    if !on_go || !members.is_empty() {
+    // A member elsewhere whose home is not known yet has to be asked too.
+    if !on_go || to.list.iter().any(|member| member.endpoint.is_elsewhere()) {
         asker.say(Answer::Redirect { members });
     }
     let mut round = envelope.round;

@@ -10,7 +10,6 @@ use crate::model::task::State;
 use crate::protocol::distributor::Verb;
 use crate::store::View;
 use crate::store::away::AwayState;
-use crate::store::members::MemberRow;
 use crate::store::tasks::{Shape, TaskRow};
 
 /// Which members of an array a report lists.
@@ -65,22 +64,42 @@ pub(super) fn reports(
     Ok(all)
 }
 
-/// The members of a task that failed: in this home, or as its owner tells. None: the task, which has no members.
-pub(super) fn failed(grid: &mut Grid, task: TaskId, limit: usize) -> Result<Vec<Option<Index>>, OpsError> {
+/// The first members of a task that failed: in this home, or as its owner tells. None: the task, which has no members. True: there
+/// are more.
+fn first_failed(grid: &mut Grid, task: TaskId, limit: usize) -> Result<(Vec<Option<Index>>, bool), OpsError> {
     let whole = Chosen { task, index: None };
     let row = grid.store.view().task(task)?.ok_or_else(|| OpsError::unknown("task", &task.to_string(), []))?;
     if row.shape == Shape::Single {
-        return Ok(is_failure(row.state()).then_some(None).into_iter().collect());
+        return Ok((is_failure(row.state()).then_some(None).into_iter().collect(), false));
     }
     if let Some(away) = remote::away(grid, whole)?
         && matches!(away.held, AwayState::By { .. })
     {
         let report = remote::owner::report::<Task>(grid, &away, Verb::Show { index: None })?;
         let failed = report.members.into_iter().filter(|member| is_failure(member.head.state));
-        return Ok(failed.take(limit).filter_map(|member| Some(Some(member.index?))).collect());
+        let mut indexes: Vec<Option<Index>> = failed.filter_map(|member| Some(Some(member.index?))).collect();
+        let more = report.members_left_out > 0 || indexes.len() > limit;
+        indexes.truncate(limit);
+        return Ok((indexes, more));
     }
     let rows = grid.store.view().failed_members_of(task, u32::try_from(limit).unwrap_or(u32::MAX))?;
-    Ok(rows.iter().map(|member: &MemberRow| Some(member.index)).collect())
+    let more = u32::try_from(rows.len()).is_ok_and(|found| found < row.counts.faults());
+    Ok((rows.iter().map(|member| Some(member.index)).collect(), more))
+}
+
+/// Most members that one word can name.
+pub const MEMBERS_MAX: usize = 10_000;
+
+/// All members of a task that failed.
+pub(super) fn failed(grid: &mut Grid, task: TaskId) -> Result<Vec<Option<Index>>, OpsError> {
+    let (found, more) = first_failed(grid, task, MEMBERS_MAX)?;
+    if more {
+        let most = found.len();
+        let words =
+            format!("{task}.failed: more than {most} members; `grid retry --failed {task}` retries all of them");
+        return Err(OpsError::Usage(words));
+    }
+    Ok(found)
 }
 
 /// How many of several members that were waited for failed.
@@ -125,7 +144,7 @@ pub fn failures(grid: &mut Grid, what: &[Chosen]) -> Result<Option<Failures>, Op
         let room = NAMED.saturating_sub(all.ids.len());
         match array {
             true if room > 0 => {
-                let indexes = self::failed(grid, chosen.task, room)?;
+                let (indexes, _) = first_failed(grid, chosen.task, room)?;
                 all.ids.extend(indexes.into_iter().map(|index| Chosen { index, ..*chosen }.to_string()));
             }
             false if room > 0 => all.ids.push(chosen.to_string()),

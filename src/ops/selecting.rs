@@ -1,5 +1,6 @@
 //! Selects tasks by what people type: ids, members, ranges, names, `last`, `all`.
 
+use super::members::MEMBERS_MAX;
 use super::{Grid, OpsError, members};
 use crate::model::id::{Index, TaskId, UserId};
 use crate::model::selector::{MemberWord, Selector, TaskWord};
@@ -119,9 +120,6 @@ fn unnamed(name: &str, mine: Option<UserId>) -> OpsError {
     OpsError::Unknown { kind: "task", name: name.to_owned(), hint }
 }
 
-/// Most members that one word can name.
-const MEMBERS_MAX: usize = 10_000;
-
 /// The members of an array from one index to another, both included.
 fn range(view: &View<'_>, task: TaskId, from: Index, to: Index) -> Result<Vec<Chosen>, OpsError> {
     let row = view.task(task)?.ok_or_else(|| OpsError::unknown("task", &task.to_string(), []))?;
@@ -140,8 +138,7 @@ fn range(view: &View<'_>, task: TaskId, from: Index, to: Index) -> Result<Vec<Ch
 
 /// The members of a task that failed, in this home or as its owner tells.
 fn failed(grid: &mut Grid, task: TaskId) -> Result<Vec<Chosen>, OpsError> {
-    let found: Vec<Chosen> =
-        members::failed(grid, task, MEMBERS_MAX)?.into_iter().map(|index| Chosen { task, index }).collect();
+    let found: Vec<Chosen> = members::failed(grid, task)?.into_iter().map(|index| Chosen { task, index }).collect();
     if found.is_empty() {
         let hint = format!("; no member of {task} has failed");
         return Err(OpsError::Unknown { kind: "task", name: format!("{task}.failed"), hint });

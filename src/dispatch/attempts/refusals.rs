@@ -145,7 +145,8 @@ impl Dispatcher {
     ) -> Result<(), DispatchError> {
         let RefusedStart { attempt, key, server, .. } = refused;
         let Some(server) = server else { return self.return_to_queue(turn, key, attempt) };
-        let name = turn.tx.server_name(server)?.map_or_else(|| "?".to_owned(), |n| n.to_string());
+        // One that was removed meanwhile refuses nothing any more.
+        let Some(name) = turn.tx.server_name(server)? else { return self.return_to_queue(turn, key, attempt) };
         turn.tx.trace(key.task, turn.now.wall, &format!("not started on {name}: {obstacle}"))?;
         turn.tx.add_refusal(key.task, server, &obstacle.to_string(), turn.now.wall)?;
         let barred = self.attempts.barred.entry(key.task).or_default();
@@ -156,8 +157,7 @@ impl Dispatcher {
         }
         let mut all = Vec::new();
         for (server, why) in turn.tx.refusals(key.task)? {
-            let name = turn.tx.server_name(server)?.map_or_else(|| "?".to_owned(), |n| n.to_string());
-            all.push(format!("{why} on {name}"));
+            all.extend(turn.tx.server_name(server)?.map(|name| format!("{why} on {name}")));
         }
         let error = format!("{}{}", all.join(", "), obstacle.remedy());
         let end = End {

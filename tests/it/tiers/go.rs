@@ -10,6 +10,7 @@ use grid::distributor::place::{PlacementRequest, SearchOutcome, place};
 use grid::model::distributor::Tier;
 use grid::model::endpoint::Endpoint;
 use grid::model::id::HomeId;
+use grid::model::time::Timestamp;
 use grid::protocol::distributor::{Answer, FromServe, Question, ToServe};
 use grid::protocol::frame;
 use grid::store::{Durability, Store, StoreError};
@@ -134,6 +135,15 @@ fn front_names_its_own_home_only_before_it_takes_a_task_itself() {
     // Every home has a second tier of its own: without a server it takes nothing, and a lost front holds up no task for it.
     super::back::remove_server(&mut front);
     assert_eq!(place(&mut front), (vec![vec![there]], false));
+    // A lab that has never said hello has no home that could be named.
+    let mut front = found(&dir.join("other"), 4);
+    super::back::remove_server(&mut front);
+    let added = front.write(Durability::Normal, |tx| {
+        let lab_y = tx.add_distributor(&"lab-y".parse().unwrap(), Tier::Second, Timestamp::now())?;
+        tx.set_endpoint(lab_y, &Endpoint::Path(lab.home().dir().to_owned()), None)
+    });
+    added.map_err(|error: StoreError| error).unwrap();
+    assert_eq!(place(&mut front), (vec![vec![]], false));
 }
 
 /// Reads answers to ticket 9 up to the one that `is` accepts.
