@@ -27,8 +27,30 @@ pub const fn is_failure(state: State) -> bool {
     matches!(state, State::Failed | State::Timeout | State::OutOfMemory | State::Lost)
 }
 
+/// Most members that a report lists.
+pub(super) const LISTED: u32 = 1_000;
+
+/// Puts the members of an array into its report.
+pub(super) fn list(
+    view: &View<'_>,
+    row: &TaskRow,
+    which: Listed,
+    limit: u32,
+    several: &Several,
+    task: &mut Task,
+) -> Result<(), OpsError> {
+    let all = match which {
+        Listed::All => row.size,
+        Listed::Failed => row.counts.faults(),
+        Listed::Noted => row.counts.faults() + row.counts.running,
+    };
+    task.members = reports(view, row, which, limit, several)?;
+    task.members_left_out = all.saturating_sub(u32::try_from(task.members.len()).unwrap_or(all));
+    Ok(())
+}
+
 /// Reports of members of an array, by index, at most `limit`.
-pub(super) fn reports(
+fn reports(
     view: &View<'_>,
     row: &TaskRow,
     which: Listed,

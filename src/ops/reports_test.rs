@@ -113,35 +113,6 @@ fn an_array_has_counts_and_members() {
 }
 
 #[test]
-fn tasks_are_selected_by_name_and_members_by_range() {
-    let (_dir, mut grid) = fixture::grid();
-    let named = |text: &str, count: u32| {
-        let mut draft = fixture::draft();
-        draft.name = Some(text.into());
-        draft.members = Members::Range { first: 10, step: 5, count, at_once: None };
-        draft
-    };
-    for draft in [named("build", 3), named("v1.2", 3), named("build", 3), named("12", 3)] {
-        fixture::add_task(&mut grid, draft);
-    }
-    let mut ids = |text: &str| match select(&mut grid, &[word(text)], All::Any, false) {
-        Ok(all) => all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
-        Err(error) => error.to_string(),
-    };
-    assert_eq!(ids("build"), "3", "the newest");
-    assert_eq!(ids("build:all"), "1 3");
-    assert_eq!(ids("build.15"), "3.15");
-    assert_eq!(ids("v1.2"), "2", "a name comes before a member");
-    assert_eq!(ids("v1.2.11-30"), "2.15 2.20");
-    assert_eq!(ids("name:12"), "4");
-    assert_eq!(ids("last.10-15"), "4.10 4.15");
-    assert_eq!(ids("1.11-14"), "no task \"1.11-14\"; 1 has the members 10 to 20");
-    assert_eq!(ids("1.failed"), "no task \"1.failed\"; no member of 1 has failed");
-    assert!(ids("nosuch").contains("none of yours has that name"));
-    assert!(ids("nosuch:all").contains("none of yours has that name"));
-}
-
-#[test]
 fn last_and_all_select_the_callers_own_tasks() {
     let (_dir, mut grid) = fixture::grid();
     fixture::add_task(&mut grid, fixture::draft());

@@ -80,7 +80,7 @@ fn full_report(view: &View<'_>, chosen: Chosen, several: &Several) -> Result<Tas
         _ => of_task(view, &row, member.as_ref(), several)?,
     };
     if index.is_none() {
-        list_members(view, &row, Listed::Noted, MEMBERS, several, &mut task)?;
+        members::list(view, &row, Listed::Noted, members::LISTED, several, &mut task)?;
     }
     if index.is_none() && task.head.reason.is_none() {
         let cut = view.count_cut(row.id)?;
@@ -92,28 +92,6 @@ fn full_report(view: &View<'_>, chosen: Chosen, several: &Several) -> Result<Tas
         other => Some(other?),
     };
     Ok(task)
-}
-
-/// Most members that a report lists.
-const MEMBERS: u32 = 1_000;
-
-/// Puts the members of an array into its report.
-pub(super) fn list_members(
-    view: &View<'_>,
-    row: &TaskRow,
-    which: Listed,
-    limit: u32,
-    several: &Several,
-    task: &mut Task,
-) -> Result<(), OpsError> {
-    let all = match which {
-        Listed::All => row.size,
-        Listed::Failed => row.counts.faults(),
-        Listed::Noted => row.counts.faults() + row.counts.running,
-    };
-    task.members = members::reports(view, row, which, limit, several)?;
-    task.members_left_out = all.saturating_sub(u32::try_from(task.members.len()).unwrap_or(all));
-    Ok(())
 }
 
 /// The report of a task in `status`; `member` is the only member of a single task.

@@ -104,7 +104,7 @@ fn named(grid: &mut Grid, asked: &StatusFilter) -> Result<Option<Vec<Task>>, Ops
         }
         let view = grid.store.view();
         let mut task = brief(&view, &row, &several)?;
-        show::list_members(&view, &row, asked.members, limit, &several, &mut task)?;
+        members::list(&view, &row, asked.members, limit, &several, &mut task)?;
         tasks.push(task);
     }
     Ok(Some(tasks))
