@@ -50,6 +50,8 @@ fn failed_members_are_named_listed_and_retried() {
         ids(&grid, &["--members", &held]),
         [held.clone(), format!("{held}.1"), format!("{held}.2"), format!("{held}.3")]
     );
+    let more = format!("and 1 more of the members of {held}: grid status --members --all {held}");
+    grid.grid(["status", "--members", "--limit", "2", &held]).shows(&[&more]);
     grid.grid(["status", &format!("{held}.failed")]).expect(1).says(&["no member of", "has failed"]);
 }
 

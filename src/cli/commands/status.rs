@@ -42,6 +42,15 @@ pub fn run(args: StatusArgs, out: &mut Out) -> CommandResult {
         report.dispatcher.iter().for_each(|trouble| out.note(trouble));
         let me = grid.me.to_string();
         out.table(&tasks(&report.tasks, &me, Timestamp::now()))?;
+        for task in report.tasks.iter().filter(|task| task.members_left_out > 0) {
+            let (more, id) = (task.members_left_out, &task.head.id);
+            let which = match members {
+                Listed::All => " --members",
+                Listed::Failed => " --failed",
+                Listed::Noted => "",
+            };
+            out.line(&format!("and {more} more of the members of {id}: grid status{which} --all {id}"))?;
+        }
         for line in summary(&report) {
             out.line(&line)?;
         }
