@@ -105,7 +105,11 @@ pub fn search(
             FirstTierLook::Found(found) => {
                 // What others could not reach may be able to run it all the same.
                 let refused = found.refused.as_ref().and_then(|_| incomplete.take());
-                return Ok(told(trace, name, refused.unwrap_or(found), passed));
+                let told = told(trace, name, found, passed);
+                return Ok(match refused {
+                    Some(before) => with_first(told.trace, before),
+                    None => told,
+                });
             }
             FirstTierLook::Passes(words) => {
                 passed = true;
@@ -119,13 +123,18 @@ pub fn search(
         trace.first(name, words);
     }
     if let Some(found) = incomplete {
-        let [_, second] = found.trace.tiers;
-        trace.tiers[1] = second;
-        return Ok(DryRun { trace, ..found });
+        return Ok(with_first(trace, found));
     }
     let waits_for = waits_for.filter(|_| !denied && !passed);
     let refusal = nobody(&trace, denied, passed || waits_for.is_some());
     Ok(DryRun { partial: passed, ..DryRun::refused(trace, SearchRefusal { waits_for, ..refusal }) })
+}
+
+/// What a first tier found that could not ask its whole second tier, with the answers of all first tiers.
+fn with_first(mut trace: Trace, found: DryRun) -> DryRun {
+    let [_, second] = found.trace.tiers;
+    trace.tiers[1] = second;
+    DryRun { trace, ..found }
 }
 
 /// What one first tier found, after the others that were asked before it; `passed`: some of those gave no answer.

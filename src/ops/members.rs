@@ -11,6 +11,7 @@ use crate::protocol::distributor::Verb;
 use crate::store::View;
 use crate::store::away::AwayState;
 use crate::store::tasks::{Shape, TaskRow};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Which members of an array a report lists.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -39,6 +40,10 @@ pub(super) fn list(
     several: &Several,
     task: &mut Task,
 ) -> Result<(), OpsError> {
+    // The owner alone knows the members of a task elsewhere.
+    if row.shape == Shape::Single || view.away(row.id)?.is_some() {
+        return Ok(());
+    }
     let all = match which {
         Listed::All => row.size,
         Listed::Failed => row.counts.faults(),
@@ -57,15 +62,14 @@ fn reports(
     limit: u32,
     several: &Several,
 ) -> Result<Vec<Task>, OpsError> {
-    if row.shape == Shape::Single || view.away(row.id)?.is_some() {
-        return Ok(Vec::new());
-    }
     let rows = match which {
-        Listed::Failed => view.failed_members_of(row.id, limit)?,
+        // No more than there are: the query ends with the last of them.
+        Listed::Failed => view.failed_members_of(row.id, limit.min(row.counts.faults()))?,
         Listed::All => view.members(row.id, limit)?,
         Listed::Noted => {
-            let mut rows = view.failed_members_of(row.id, limit)?;
-            rows.extend(view.running_members(row.id, limit - u32::try_from(rows.len()).unwrap_or(limit))?);
+            let mut rows = view.failed_members_of(row.id, limit.min(row.counts.faults()))?;
+            let room = limit - u32::try_from(rows.len()).unwrap_or(limit);
+            rows.extend(view.running_members(row.id, room.min(row.counts.running))?);
             rows.sort_by_key(|member| member.index);
             rows
         }
@@ -86,6 +90,11 @@ fn reports(
     Ok(all)
 }
 
+/// Members of these that failed.
+pub(super) fn faults(counts: &BTreeMap<State, u32>) -> u32 {
+    counts.iter().filter(|(state, _)| is_failure(**state)).map(|(_, count)| *count).fold(0, u32::saturating_add)
+}
+
 /// The first members of a task that failed: in this home, or as its owner tells. None: the task, which has no members. True: there
 /// are more.
 fn first_failed(grid: &mut Grid, task: TaskId, limit: usize) -> Result<(Vec<Option<Index>>, bool), OpsError> {
@@ -98,13 +107,16 @@ fn first_failed(grid: &mut Grid, task: TaskId, limit: usize) -> Result<(Vec<Opti
         && matches!(away.held, AwayState::By { .. })
     {
         let report = remote::owner::report::<Task>(grid, &away, Verb::Show { index: None })?;
+        let all = report.counts.as_ref().map_or(0, faults);
         let failed = report.members.into_iter().filter(|member| is_failure(member.head.state));
-        let mut indexes: Vec<Option<Index>> = failed.filter_map(|member| Some(Some(member.index?))).collect();
-        let more = report.members_left_out > 0 || indexes.len() > limit;
-        indexes.truncate(limit);
-        return Ok((indexes, more));
+        // Another home may name anything.
+        let known = |index: &Index| row.shape.position_of(*index, row.size).is_some();
+        let indexes: BTreeSet<Index> = failed.filter_map(|member| member.index).filter(known).collect();
+        let more = u32::try_from(indexes.len()).is_ok_and(|found| found < all) || indexes.len() > limit;
+        return Ok((indexes.into_iter().take(limit).map(Some).collect(), more));
     }
-    let rows = grid.store.view().failed_members_of(task, u32::try_from(limit).unwrap_or(u32::MAX))?;
+    let most = u32::try_from(limit).unwrap_or(u32::MAX).min(row.counts.faults());
+    let rows = grid.store.view().failed_members_of(task, most)?;
     let more = u32::try_from(rows.len()).is_ok_and(|found| found < row.counts.faults());
     Ok((rows.iter().map(|member| Some(member.index)).collect(), more))
 }

@@ -84,7 +84,11 @@ pub fn select_one(grid: &mut Grid, word: &Selector, everyone: bool) -> Result<Ch
         return Err(OpsError::Usage(format!("{word}: this command takes one task: 12, 12.3, last or a name")));
     }
     let found = select(grid, std::slice::from_ref(word), All::Any, everyone)?;
-    found.into_iter().next().ok_or_else(|| OpsError::unknown("task", &word.to_string(), []))
+    match found.as_slice() {
+        [one] => Ok(*one),
+        // A name may end with members.
+        _ => Err(OpsError::Usage(format!("{word}: this command takes one task: 12, 12.3, last or a name"))),
+    }
 }
 
 /// The task of a word. A name that no task has may end with members: `build.3`.

@@ -54,7 +54,13 @@ fn as_ours(view: &View<'_>, chosen: Chosen, mut task: Task, id: TaskId) -> Resul
         task.head.reason = super::fetch::not_whole(view, &row)?.or(task.head.reason);
     }
     task.head.id = chosen.to_string();
+    // Another home may name anything.
+    task.members.retain(|member| member.index.is_some_and(|index| row.shape.position_of(index, row.size).is_some()));
     for member in &mut task.members {
+        (member.user, member.client) = (row.user.to_string(), row.client.clone());
+        member.submitted_at = row.submitted_at;
+        member.head.route = vec![row.tier1.clone(), row.tier2.clone()];
+        (member.members, member.detail) = (Vec::new(), None);
         let index = member.index;
         member.head.id = Chosen { task: chosen.task, index }.to_string();
         member.remote = Some(Remote { distributor: distributor.clone(), id: Chosen { task: id, index }.to_string() });

@@ -97,6 +97,9 @@ fn named(grid: &mut Grid, asked: &StatusFilter) -> Result<Option<Vec<Task>>, Ops
                 task.detail = None;
                 if asked.members == Listed::Failed {
                     task.members.retain(|member| members::is_failure(member.head.state));
+                    let failed = task.counts.as_ref().map_or(0, members::faults);
+                    let found = u32::try_from(task.members.len()).unwrap_or(failed);
+                    task.members_left_out = failed.saturating_sub(found);
                 }
                 tasks.push(task);
             }

@@ -29,6 +29,7 @@ fn failed_members_are_found(grid: &Grid) {
     assert_eq!(ids(grid, &["1.2-3,1.5"]), ["1.2", "1.3", "1.5"]);
     grid.grid(["status", "1"]).shows(&["exit 5", "x 3"]);
     grid.grid(["show", "1"]).shows(&["failed       1.3 1.5"]);
+    grid.grid(["explain", "build.failed"]).expect(2).says(&["takes one task"]);
     let member = grid.show("1.3");
     assert_eq!((&member["index"], &member["line"]), (&serde_json::json!(3), &serde_json::json!("3")));
     assert!(member["command"].as_str().unwrap().ends_with("x 3"), "{member}");
@@ -67,6 +68,11 @@ fn logs_of_several_tasks_are_told_apart() {
     let grid = Grid::new();
     grid.grid(["run", "--", "seq", "4"]).ok();
     grid.grid(["run", "--", "sh", "-c", "echo other; echo wrong >&2"]).ok();
+    // A single task that failed has no members to leave out.
+    let failed = grid.submit(["--", "false"]);
+    grid.grid(["wait", &failed]).expect(1);
+    assert!(!grid.grid(["status", &failed]).ok().contains("more of the members"));
+    grid.grid(["remove", &failed]).ok();
     let done = grid.grid(["logs", "--tag", "1", "2"]);
     assert_eq!(done.ok(), "1: 1\n1: 2\n1: 3\n1: 4\n2: other");
     assert_eq!(grid.grid(["logs", "--tag", "1", "2"]).err().trim_end(), "2: wrong");

@@ -53,8 +53,13 @@ impl ColoursOnly {
             (Within::Latin, 0x9b) => Within::Control(Vec::new()),
             (Within::Latin, 0x90 | 0x98 | 0x9d..=0x9f) => Within::Command,
             (Within::Latin, 0x80..=0x9f) => Within::Text,
+            (Within::Latin, 0xa0..=0xbf) => {
+                passed.extend_from_slice(&[0xc2, byte]);
+                Within::Text
+            }
+            // A first byte without its second one: what a terminal gets must not join it to a later one.
+            (Within::Latin, 0xc2) => Within::Latin,
             (Within::Latin, _) => {
-                passed.push(0xc2);
                 text(byte, passed);
                 Within::Text
             }
@@ -144,6 +149,8 @@ mod tests {
             b"\x0e",
             b"\xc2\x9b2J",
             b"\xc2\x9d0;title\xc2\x07",
+            b"\xc2\xc2\x9b2J",
+            b"\xc2\x07\xc2\x9b2J",
             b"\x1b[\x1b]0;x\x07",
             b"\x1b]0;x\x18",
         ] {
@@ -157,12 +164,13 @@ mod tests {
         fn no_sequence_but_colours_passes_however_it_is_cut(
             pieces in proptest::collection::vec(
                 prop_oneof![Just(b"\x1b".to_vec()), Just(b"[".to_vec()), Just(b"]0;".to_vec()), Just(b"31m".to_vec()),
-                    Just(b"\xc2\x9b".to_vec()), Just(b"\x07".to_vec()), proptest::collection::vec(any::<u8>(), 0..3)], 0..12),
+                    Just(b"\xc2\x9b".to_vec()), Just(b"\xc2".to_vec()), Just(b"\x9b".to_vec()), Just(b"\x07".to_vec()), proptest::collection::vec(any::<u8>(), 0..3)], 0..12),
         ) {
             let mut colours = ColoursOnly::default();
             let cut: Vec<u8> = pieces.iter().flat_map(|piece| colours.pass(piece)).collect();
             let whole = ColoursOnly::default().pass(&pieces.concat());
             prop_assert_eq!(&cut, &whole);
+            prop_assert!(!whole.windows(2).any(|two| two[0] == 0xc2 && (0x80..=0x9f).contains(&two[1])));
             let mut rest = &whole[..];
             while let Some(at) = rest.iter().position(|byte| *byte == 0x1b) {
                 let end = rest[at..].iter().position(|byte| *byte == b'm');

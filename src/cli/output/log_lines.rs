@@ -18,6 +18,8 @@ pub struct LogLines {
     tag: bool,
     /// The task that is printed.
     task: String,
+    /// It has members.
+    array: bool,
     /// The outputs of which something is kept: one, unless members are followed side by side.
     open: Vec<OpenOutput>,
 }
@@ -34,22 +36,24 @@ struct OpenOutput {
 
 impl LogLines {
     pub const fn new(tail: Option<usize>, tag: bool) -> Self {
-        Self { tail, tag, task: String::new(), open: Vec::new() }
+        Self { tail, tag, task: String::new(), array: false, open: Vec::new() }
     }
 
     /// What follows is of this task or member.
     pub fn of(&mut self, task: &str, out: &mut Out) -> io::Result<()> {
         self.end(out)?;
         task.clone_into(&mut self.task);
+        self.array = false;
         Ok(())
     }
 
     /// Prints an event, or keeps it until more is known.
     pub fn give(&mut self, event: FollowEvent<'_>, out: &mut Out) -> io::Result<()> {
+        self.array |= matches!(event, FollowEvent::Member(..));
         match event {
             FollowEvent::Output { index, stream, bytes } if self.tail.is_some() || self.tag => {
                 // A single task has the index 0, and a member that was named has its index in the name.
-                let id = if index.0 == 0 || self.task.contains('.') {
+                let id = if index.0 == 0 && !self.array || self.task.contains('.') {
                     self.task.clone()
                 } else {
                     format!("{}.{index}", self.task)
@@ -101,7 +105,9 @@ impl LogLines {
                 self.line(&mut open, line, out)?;
             }
         }
-        self.open.push(open);
+        if self.tail.is_some() || !open.line.is_empty() {
+            self.open.push(open);
+        }
         Ok(())
     }
 
@@ -175,7 +181,9 @@ mod tests {
         let mut lines = LogLines::new(tail, tag);
         lines.of("7", &mut out).unwrap();
         for (index, text) in pieces {
-            lines.give(FollowEvent::Member(TaskId(7), Index(*index)), &mut out).unwrap();
+            if pieces.len() > 1 {
+                lines.give(FollowEvent::Member(TaskId(7), Index(*index)), &mut out).unwrap();
+            }
             let bytes = text.as_bytes();
             lines.give(FollowEvent::Output { index: Index(*index), stream: Stream::Out, bytes }, &mut out).unwrap();
         }
@@ -186,8 +194,8 @@ mod tests {
 
     #[test]
     fn lines_that_come_in_pieces_are_tagged_once() {
-        let pieces = [(1, "a"), (2, "b\nc"), (1, "a\n"), (2, "c")];
-        assert_eq!(printed(None, true, &pieces), "7.2: b\n7.1: aa\n7.2: cc\n");
+        let pieces = [(0, "a"), (2, "b\nc"), (0, "a\n"), (2, "c")];
+        assert_eq!(printed(None, true, &pieces), "7.2: b\n7.0: aa\n7.2: cc\n");
         assert_eq!(printed(None, true, &[(0, "single\n")]), "7: single\n");
     }
 

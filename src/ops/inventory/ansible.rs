@@ -7,6 +7,8 @@ use yaml_rust2::{Yaml, YamlLoader};
 
 /// Longest range of hosts; a longer one is a typing error.
 const RANGE_MAX: usize = 10_000;
+/// Most digits of a number in a name.
+const WIDTH_MAX: usize = 10;
 /// More hosts are no inventory that somebody wrote.
 const HOSTS_MAX: usize = 100_000;
 
@@ -122,8 +124,9 @@ fn first_range(pattern: &str) -> Option<impl ExactSizeIterator<Item = String>> {
     let (range, tail) = rest.split_once(']')?;
     let (from, to) = range.split_once(':')?;
     let (to, step) = to.split_once(':').unwrap_or((to, "1"));
-    let (first, last, step): (usize, usize, usize) = (from.parse().ok()?, to.parse().ok()?, step.parse().ok()?);
-    let short = last.checked_sub(first)? < RANGE_MAX && step > 0;
+    let (first, last, step): (u32, u32, usize) = (from.parse().ok()?, to.parse().ok()?, step.parse().ok()?);
+    let (first, last) = (usize::try_from(first).ok()?, usize::try_from(last).ok()?);
+    let short = last.checked_sub(first)? < RANGE_MAX && step > 0 && from.len() <= WIDTH_MAX;
     short.then(|| (first..last + 1).step_by(step).map(move |n| format!("{head}{n:0width$}{tail}", width = from.len())))
 }
 
@@ -217,7 +220,15 @@ mod tests {
 
     #[test]
     fn malformed_range_is_kept_as_a_name() {
-        for odd in ["web[3:1]", "web[a:c]", "web[1:99999999]", "web[1:2:0]", "web["] {
+        for odd in [
+            "web[3:1]",
+            "web[18446744073709551610:18446744073709551615]",
+            "web[00000000001:2]",
+            "web[a:c]",
+            "web[1:99999999]",
+            "web[1:2:0]",
+            "web[",
+        ] {
             assert_eq!(expand(odd), [odd]);
         }
         let many: String = (0..11).map(|n| format!("h{n}x[1:9999]\n")).collect();
